@@ -1,0 +1,188 @@
+//! Keys and values of the maps.
+use crate::{decide::association::Progress, wire::Address};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What the user side may change while programs run.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Control {
+    /// Grows with every change to leases and policies; associations of an older one ask again.
+    pub generation: u64,
+    /// How many of `prefix_lengths` count.
+    pub prefix_count: u32,
+    /// The next slot of `SOURCE_STATE` that no lease has had.
+    pub next_slot: u32,
+    /// Lengths (of 128 bits) that prefixes in the allow-list have, longest first.
+    pub prefix_lengths: [u8; super::PREFIX_LENGTHS_MAX],
+}
+
+/// An interface under the filter.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Interface {
+    /// The kernel's index; 0 is an unused place.
+    pub ifindex: u32,
+    /// 1 on the Internet's side, 2 on the LLN's.
+    pub role: u32,
+    /// Frames start with the IP header.
+    pub raw_ip: u32,
+    /// 0 in use; later words keep the size a multiple of eight.
+    pub reserved: u32,
+    /// Its name, padded with zeros.
+    pub name: [u8; 16],
+}
+
+/// A prefix in the allow-list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct PrefixKey {
+    /// Its first address.
+    pub address: Address,
+    /// Its length of 128 bits.
+    pub length: u64,
+}
+
+/// Arrival times of a pair of limits, in ns of the kernel's monotonic clock.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Budget {
+    /// Of packets.
+    pub packets_ns: u64,
+    /// Of bytes.
+    pub bytes_ns: u64,
+}
+
+/// A source's budget and counters.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct SourceState {
+    /// What it has spent.
+    pub budget: Budget,
+    /// Packets that passed into the LLN.
+    pub packets: u64,
+    /// Bytes (of IP datagrams) that passed into the LLN.
+    pub bytes: u64,
+    /// Packets dropped.
+    pub drops: u64,
+    /// Packets that nodes sent to it.
+    pub answers: u64,
+    /// Bytes that nodes sent to it.
+    pub answer_bytes: u64,
+    /// When a packet of it last passed, in ns of the kernel's monotonic clock.
+    pub last_seen_ns: u64,
+}
+
+/// A node's budget and counters.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct NodeState {
+    /// Keyed hash of its address; 0 is an unused place.
+    pub tag: u64,
+    /// Packets that passed to it.
+    pub packets: u64,
+    /// Its address.
+    pub address: Address,
+    /// What has been spent on it.
+    pub budget: Budget,
+    /// Bytes (of IP datagrams) that passed to it.
+    pub bytes: u64,
+    /// When a packet last passed to it, in ns of the kernel's monotonic clock.
+    pub last_seen_ns: u64,
+}
+
+/// A UDP flow between a node and a back-end, the same from both sides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct AssociationKey {
+    /// The node's address.
+    pub node: Address,
+    /// The back-end's address.
+    pub peer: Address,
+    /// The node's port, host order.
+    pub node_port: u16,
+    /// The back-end's port, host order.
+    pub peer_port: u16,
+    /// Zero.
+    pub reserved: u32,
+}
+
+/// What is remembered of a flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Association {
+    /// [`Control::generation`] when the lease was last looked up.
+    pub generation: u64,
+    /// When the lease ends, in ns of the kernel's monotonic clock.
+    pub expires_ns: u64,
+    /// The lease's policy.
+    pub policy: u32,
+    /// Where the source's counters are.
+    pub slot: u32,
+    /// Where the source's budget is: its own slot, or a shared one inside a prefix.
+    pub bucket: u32,
+    /// Where the node's budget is.
+    pub node: u32,
+    /// Keyed hash of the flow: what replay marks are made from.
+    pub id: u64,
+    /// How far it has come.
+    pub progress: Progress,
+    /// Arrival time of the budget for unproven records.
+    pub unproven_ns: u64,
+    /// Until when conflicts pass (record mode), after one was dropped.
+    pub record_mode_until_ns: u64,
+    /// Bytes into the LLN.
+    pub bytes_in: u64,
+    /// Bytes out of the LLN.
+    pub bytes_out: u64,
+    /// Lowest sequence number that the node still waits for, by its own report.
+    pub confirmed_next: u64,
+    /// The epoch of that report.
+    pub confirmed_epoch: u32,
+    /// Tells ServerHellos apart.
+    pub hello: u32,
+    /// When a packet of it last passed.
+    pub last_seen_ns: u64,
+}
+
+/// What passed on an interface.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Passed {
+    /// Between back-ends and nodes, after every check.
+    pub checked: crate::decide::reason::Counter,
+    /// Not the filter's business: the router's own traffic and everything that is not the LLN's.
+    pub untouched: crate::decide::reason::Counter,
+}
+
+/// Bytes of a dropped frame that an event carries.
+pub const SNAPSHOT: usize = 128;
+
+/// A sampled drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Event {
+    /// When, in ns of the kernel's monotonic clock.
+    pub time_ns: u64,
+    /// Which interface.
+    pub interface: u32,
+    /// Which [`Reason`](crate::decide::Reason), by number.
+    pub reason: u32,
+    /// Bytes of the frame.
+    pub length: u32,
+    /// How many of `data` are the frame's.
+    pub captured: u32,
+    /// How the frame starts.
+    pub data: [u8; SNAPSHOT],
+}

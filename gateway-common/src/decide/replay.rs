@@ -1,0 +1,273 @@
+//! Was this record seen before? Answered without its key, and without a lock.
+//!
+//! A receiver moves its window only after the MAC held (RFC 6347 §4.1.2.6). A border cannot check
+//! the MAC, so nothing here moves: there is no edge that a forged number could push.
+//! Deviation: each record leaves a [`Mark`] instead, and only a record that finds its own mark is
+//! a replay. What a forger can do with that is stated at [`Finding`].
+//!
+//! Marks lie in pages of [`POSITIONS`] × [`WAYS`] words. Records whose numbers follow each other
+//! share a page, each at a position of its own, so a session walks through memory in order. The
+//! ways of a position are a ring; where it stands is told by the marks' lap bits alone, so one
+//! compare-and-swap both decides and records. Whatever the race, an insertion changes the very
+//! word that every contender would change next: two CPUs with the same record cannot both win.
+use crate::{
+    frame::Frame,
+    hash::HashKey,
+    wire::dtls::{Hello, Record},
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Marks that one position holds, oldest first out.
+pub const WAYS: usize = 8;
+/// Positions in a page: consecutive sequence numbers that share it.
+pub const POSITIONS: usize = 32;
+/// Shortest body of a protected record: explicit nonce and tag of AES-CCM-8 (RFC 6655 §3).
+pub const PROTECTED_MIN: u16 = 16;
+
+/// A page of marks, position by position.
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Page {
+    /// `marks[position * WAYS + way]`: lap:1 | tag:29 | incarnation:10 | record:24.
+    pub marks: [u64; POSITIONS * WAYS],
+}
+
+const LAP: u64 = 1 << 63;
+const TAG_BITS: u32 = 29;
+const INCARNATION_BITS: u32 = 10;
+const RECORD_BITS: u32 = 24;
+
+/// What a record leaves behind, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Which page, before it is reduced to the pages there are.
+    pub page: u32,
+    /// Which position in it.
+    pub position: u32,
+    /// The word without its lap bit.
+    word: u64,
+}
+
+/// What the marks say of a record.
+///
+/// *Replayed*: the same number and the same bytes. Nobody can leave such a mark before the true
+/// record exists, because the bytes end in its tag. (An attacker on the path, who has the true
+/// record in hand and is faster, can: the mark covers its ends, not all of it.)
+///
+/// *New*: with `conflict`, the number is known with other bytes, so one of the two was forged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// Seen before.
+    Replayed,
+    /// Not seen; to be recorded by storing `new` in `way`, if that still holds `old`.
+    New {
+        /// The same epoch and sequence number was seen with other bytes.
+        conflict: bool,
+        /// Which way to store in.
+        way: usize,
+        /// What it must hold.
+        old: u64,
+        /// What to store.
+        new: u64,
+    },
+}
+
+impl Mark {
+    /// The mark of a record.
+    ///
+    /// `association` is the keyed hash of addresses and ports, `fingerprint` that of the record's
+    /// bytes. `incarnation` numbers the DTLS associations that followed each other on the same
+    /// ports: an identical record is a replay in any of them, another one conflicts in its own only.
+    #[inline(always)]
+    pub const fn new(
+        association: u64,
+        epoch: u16,
+        sequence: u64,
+        incarnation: u32,
+        fingerprint: u64,
+    ) -> Self {
+        let block = (epoch as u64) << 43 | sequence >> 5;
+        let hash = HashKey(association).hash([block]);
+        let tag = hash >> 30 << (64 - TAG_BITS) >> (64 - TAG_BITS) | 1;
+        let incarnation = incarnation as u64 & ((1 << INCARNATION_BITS) - 1);
+        Self {
+            page: hash as u32,
+            position: (sequence as u32 ^ (hash >> 59) as u32) % POSITIONS as u32,
+            word: tag << (INCARNATION_BITS + RECORD_BITS)
+                | incarnation << RECORD_BITS
+                | fingerprint >> (64 - RECORD_BITS),
+        }
+    }
+
+    /// Compares with the ways of the mark's position, read by `load`.
+    #[inline(always)]
+    pub fn find(&self, load: impl Fn(usize) -> u64) -> Finding {
+        let first = load(0);
+        // the ring stands where the lap changes; a ring of one lap starts the next
+        let (mut way, mut old, mut new) = (0, first, self.word | !first & LAP);
+        let mut conflict = false;
+        let mut standing = false;
+        let mut i = 0;
+        while i < WAYS {
+            let mark = if i == 0 { first } else { load(i) };
+            let difference = (mark ^ self.word) << 1;
+            if difference == 0 {
+                return Finding::Replayed;
+            }
+            conflict |= difference >> (RECORD_BITS + 1) == 0;
+            if !standing && (mark ^ first) & LAP != 0 {
+                (way, old, new) = (i, mark, self.word | first & LAP);
+                standing = true;
+            }
+            i += 1;
+        }
+        Finding::New {
+            conflict,
+            way,
+            old,
+            new,
+        }
+    }
+}
+
+/// The keyed hash of a protected record's length, first eight and last sixteen bytes: explicit
+/// nonce and tag of every AEAD suite of TLS 1.2. `None` for one too short to be protected.
+#[inline(always)]
+pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: HashKey, record: &Record) -> Option<u64> {
+    if record.length < PROTECTED_MIN {
+        return None;
+    }
+    let head = frame.word(record.body)?;
+    let tail = record.end.back(16)?;
+    let tail = [frame.word(tail)?, frame.word(tail.advance(8)?)?];
+    Some(key.hash([
+        head.wrapping_add(u64::from(record.length)),
+        tail[0],
+        tail[1],
+    ]))
+}
+
+/// The keyed hash of a plaintext ClientHello's random.
+///
+/// Deviation: of the plaintext records only a ClientHello can be told from its like. A back-end
+/// that restarts sends the same ClientKeyExchange and ChangeCipherSpec under the same numbers.
+#[inline(always)]
+pub const fn hello_fingerprint(key: HashKey, hello: &Hello) -> u64 {
+    key.hash(hello.random)
+}
+
+/// The keyed hash of a record whose numbers are hidden, from `at` to `end`: its first 16 and last
+/// 16 bytes and its length. `None` when it is too short to have them.
+#[inline(always)]
+pub fn opaque_fingerprint<F: Frame + ?Sized>(
+    frame: &F,
+    key: HashKey,
+    at: crate::frame::Offset,
+    end: crate::frame::Offset,
+) -> Option<u64> {
+    let length = end.get().wrapping_sub(at.get()) as u64;
+    if length < 16 {
+        return None;
+    }
+    let tail = end.back(16)?;
+    Some(key.hash([
+        frame.word(at)?.wrapping_add(length),
+        frame.word(at.advance(8)?)?,
+        frame.word(tail)?,
+        frame.word(tail.advance(8)?)?,
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+    use proptest::prelude::*;
+    use std::{collections::VecDeque, vec::Vec};
+
+    fn mark(sequence: u64, incarnation: u32, fingerprint: u64) -> Mark {
+        Mark::new(0xfeed, 1, sequence, incarnation, fingerprint << 40)
+    }
+
+    fn observe(ways: &mut [u64; WAYS], mark: &Mark) -> Finding {
+        let finding = mark.find(|way| ways[way]);
+        if let Finding::New { way, old, new, .. } = finding {
+            assert_eq!(ways[way], old);
+            ways[way] = new;
+        }
+        finding
+    }
+
+    fn conflicts(finding: Finding) -> Option<bool> {
+        match finding {
+            Finding::Replayed => None,
+            Finding::New { conflict, .. } => Some(conflict),
+        }
+    }
+
+    #[test]
+    fn the_same_record_is_replayed_in_any_incarnation() {
+        let mut ways = [0; WAYS];
+        assert_eq!(conflicts(observe(&mut ways, &mark(7, 1, 5))), Some(false));
+        assert_eq!(conflicts(observe(&mut ways, &mark(7, 1, 5))), None);
+        // other bytes under the same number: a conflict in the same incarnation alone
+        assert_eq!(conflicts(observe(&mut ways, &mark(7, 1, 6))), Some(true));
+        assert_eq!(conflicts(observe(&mut ways, &mark(7, 2, 7))), Some(false));
+        assert_eq!(conflicts(observe(&mut ways, &mark(7, 1, 6))), None);
+    }
+
+    #[test]
+    fn consecutive_numbers_share_a_page_at_positions_of_their_own() {
+        let marks: Vec<Mark> = (64..96).map(|n| mark(n, 1, 1)).collect();
+        let mut positions: Vec<u32> = marks.iter().map(|m| m.position).collect();
+        positions.sort_unstable();
+        assert!(marks.iter().all(|m| m.page == marks[0].page));
+        assert_eq!(positions, (0..32).collect::<Vec<u32>>());
+        assert_ne!(mark(96, 1, 1).page, marks[0].page);
+    }
+
+    #[test]
+    fn a_race_admits_a_record_once() {
+        // both CPUs look before either stores: the second finds its word changed, looks again
+        let mut ways = [0; WAYS];
+        for round in 0..40 {
+            let record = mark(3, 1, 1000 + round);
+            let (one, two) = (record.find(|w| ways[w]), record.find(|w| ways[w]));
+            let Finding::New { way, old, new, .. } = one else {
+                panic!()
+            };
+            assert_eq!(one, two);
+            assert_eq!(ways[way], old);
+            ways[way] = new;
+            assert_ne!(ways[way], old, "the loser's compare fails");
+            assert_eq!(record.find(|w| ways[w]), Finding::Replayed);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_position_remembers_the_last_eight(
+            records in proptest::collection::vec(1u64..40, 1..300),
+        ) {
+            let mut ways = [0; WAYS];
+            let mut model: VecDeque<u64> = VecDeque::new();
+            for record in records {
+                let replayed = observe(&mut ways, &mark(3, 1, record)) == Finding::Replayed;
+                prop_assert_eq!(replayed, model.contains(&record));
+                if !replayed {
+                    model.push_back(record);
+                    if model.len() > WAYS {
+                        model.pop_front();
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn an_empty_place_holds_no_record(association: u64, sequence in 0u64..1 << 48, inc: u32, fp: u64) {
+            let mark = Mark::new(association, 0, sequence, inc, fp);
+            prop_assert_eq!(conflicts(mark.find(|_| 0)), Some(false));
+            prop_assert_eq!(conflicts(mark.find(|_| LAP)), Some(false));
+        }
+    }
+}

@@ -1,0 +1,550 @@
+//! The one parser: [`network`] finds who talks to whom, [`transport`] what about.
+//!
+//! Two calls, because most packets of an attack end between them: a stranger's source is known to
+//! be no one's after the first, and nothing beyond it is worth reading.
+use super::{Address, Malformed, icmp};
+use crate::frame::{Frame, Offset};
+use network_types::{
+    eth::{EthHdr, EtherType},
+    ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
+    tcp::TcpHdr,
+    udp::UdpHdr,
+};
+
+/// Most VLAN tags before the network header (IEEE 802.1ad).
+pub const VLAN_TAGS_MAX: usize = 2;
+/// Most IPv6 extension headers before the transport header.
+pub const EXTENSIONS_MAX: usize = 6;
+
+/// How frames of a link start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// With an Ethernet header.
+    Ethernet,
+    /// With the IP header: tun, lowpan, wwan.
+    Ip,
+}
+
+/// A network header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Who sent it, or claims to.
+    pub source: Address,
+    /// To whom.
+    pub destination: Address,
+    /// IPv4 rather than IPv6.
+    pub v4: bool,
+    /// Protocol (IPv4) or first next header (IPv6).
+    pub protocol: u8,
+    /// Hop limit or time to live.
+    pub hop_limit: u8,
+    /// Whether an IPv4 header says that this is a fragment.
+    pub fragment: bool,
+    /// Bytes of the whole IP datagram.
+    pub length: u16,
+    /// Where the network header starts.
+    pub start: Offset,
+    /// Where its payload starts, extension headers included.
+    pub payload: Offset,
+}
+
+/// What lies above the network header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upper {
+    /// A UDP datagram.
+    Udp {
+        /// Source and destination port.
+        ports: Ports,
+        /// Where its payload starts.
+        payload: Offset,
+        /// Where it ends.
+        end: Offset,
+    },
+    /// A TCP segment.
+    Tcp {
+        /// Source and destination port.
+        ports: Ports,
+    },
+    /// An ICMP message of the network header's own version.
+    Icmp {
+        /// What it is for.
+        kind: icmp::Kind,
+        /// Where its body starts: for an error, the packet that it quotes.
+        body: Offset,
+    },
+    /// A fragment, the first one or a later one.
+    Fragment,
+    /// A packet with a routing header (RFC 8200 §4.4).
+    RoutingHeader,
+    /// A packet with a hop-by-hop options header (RFC 8200 §4.3).
+    HopByHop,
+    /// Another protocol.
+    Other,
+}
+
+/// Source and destination port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// Of the sender.
+    pub source: u16,
+    /// Of the receiver.
+    pub destination: u16,
+}
+
+const fn host(ether_type: EtherType) -> u16 {
+    u16::from_be(ether_type as u16)
+}
+const IPV4: u16 = host(EtherType::Ipv4);
+const IPV6: u16 = host(EtherType::Ipv6);
+const CUSTOMER_TAG: u16 = host(EtherType::Ieee8021q);
+const SERVICE_TAG: u16 = host(EtherType::Ieee8021ad);
+const VLAN_TAG: usize = 4;
+
+const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
+const ROUTING: u8 = IpProto::Ipv6Route as u8;
+const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
+const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
+/// UDP's protocol number.
+pub const UDP: u8 = IpProto::Udp as u8;
+/// TCP's protocol number.
+pub const TCP: u8 = IpProto::Tcp as u8;
+/// ICMP's protocol number.
+pub const ICMPV4: u8 = IpProto::Icmp as u8;
+/// ICMPv6's protocol number.
+pub const ICMPV6: u8 = IpProto::Ipv6Icmp as u8;
+
+#[inline(always)]
+fn need<T>(value: Option<T>) -> Result<T, Malformed> {
+    match value {
+        Some(value) => Ok(value),
+        None => Err(Malformed::Truncated),
+    }
+}
+
+/// Reads up to the end of the fixed network header. `Ok(None)` is anything but IP: ARP, LLDP.
+///
+/// # Errors
+/// A header that is cut off or contradicts itself: nothing that any receiver would take.
+#[inline(always)]
+pub fn network<F: Frame + ?Sized>(frame: &F, link: Link) -> Result<Option<Network>, Malformed> {
+    match link {
+        Link::Ethernet => {
+            let (mut ether_type, mut at) = (
+                need(frame.short(need(Offset::START.advance(12))?))?,
+                EthHdr::LEN,
+            );
+            for _ in 0..VLAN_TAGS_MAX {
+                if ether_type != CUSTOMER_TAG && ether_type != SERVICE_TAG {
+                    break;
+                }
+                ether_type = need(frame.short(need(Offset::START.advance(at + 2))?))?;
+                at += VLAN_TAG;
+            }
+            let start = need(Offset::START.advance(at))?;
+            match ether_type {
+                IPV6 => ipv6(frame, start).map(Some),
+                IPV4 => ipv4(frame, start).map(Some),
+                _ => Ok(None),
+            }
+        }
+        Link::Ip => match need(frame.byte(Offset::START))? >> 4 {
+            6 => ipv6(frame, Offset::START).map(Some),
+            4 => ipv4(frame, Offset::START).map(Some),
+            _ => Ok(None),
+        },
+    }
+}
+
+#[inline(always)]
+fn ipv6<F: Frame + ?Sized>(frame: &F, start: Offset) -> Result<Network, Malformed> {
+    // version:4 class:8 flow:20 | payload length:16 | next header:8 | hop limit:8
+    let first = need(frame.word(start))?;
+    let source = need(frame.address(need(start.advance(8))?))?;
+    let destination = need(frame.address(need(start.advance(24))?))?;
+    if first >> 60 != 6 {
+        return Err(Malformed::Length);
+    }
+    if source.is_v4() || destination.is_v4() {
+        return Err(Malformed::MappedAddress);
+    }
+    Ok(Network {
+        source,
+        destination,
+        v4: false,
+        protocol: (first >> 8) as u8,
+        hop_limit: first as u8,
+        fragment: false,
+        length: ((first >> 16) as u16).saturating_add(Ipv6Hdr::LEN as u16),
+        start,
+        payload: need(start.advance(Ipv6Hdr::LEN))?,
+    })
+}
+
+#[inline(always)]
+fn ipv4<F: Frame + ?Sized>(frame: &F, start: Offset) -> Result<Network, Malformed> {
+    // version:4 ihl:4 | tos:8 | length:16 | id:16 | flags:3 offset:13
+    // ttl:8 | protocol:8 | checksum:16 | source:32
+    let first = need(frame.word(start))?;
+    let second = need(frame.word(need(start.advance(8))?))?;
+    let destination = need(frame.half(need(start.advance(16))?))?;
+    let header = (first >> 56) as usize % 16 * 4;
+    let length = (first >> 32) as u16;
+    if first >> 60 != 4 || header < Ipv4Hdr::LEN || usize::from(length) < header {
+        return Err(Malformed::Length);
+    }
+    Ok(Network {
+        source: Address::from_v4(second as u32),
+        destination: Address::from_v4(destination),
+        v4: true,
+        protocol: (second >> 48) as u8,
+        hop_limit: (second >> 56) as u8,
+        // more fragments, or an offset; "don't fragment" and the reserved bit say nothing
+        fragment: first & 0x3fff != 0,
+        length,
+        start,
+        payload: need(start.advance(header))?,
+    })
+}
+
+/// Reads on to the end of the transport header.
+///
+/// # Errors
+/// What no receiver would take: a length that contradicts the packet, an endless header chain.
+#[inline(always)]
+pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Malformed> {
+    let end = need(ip.start.advance(usize::from(ip.length)))?;
+    if ip.fragment {
+        return Ok(Upper::Fragment);
+    }
+    let (mut next, mut at) = (ip.protocol, ip.payload);
+    if !ip.v4 {
+        let mut known = false;
+        for _ in 0..=EXTENSIONS_MAX {
+            match next {
+                HOP_BY_HOP => return Ok(Upper::HopByHop),
+                ROUTING => return Ok(Upper::RoutingHeader),
+                FRAGMENT => return Ok(Upper::Fragment),
+                DESTINATION_OPTIONS => {
+                    let header = need(frame.short(at))?;
+                    next = (header >> 8) as u8;
+                    at = need(at.advance((usize::from(header as u8) + 1) * 8))?;
+                }
+                _ => {
+                    known = true;
+                    break;
+                }
+            }
+        }
+        if !known {
+            return Err(Malformed::ExtensionChain);
+        }
+    }
+    upper(frame, ip, next, at, end)
+}
+
+#[inline(always)]
+fn upper<F: Frame + ?Sized>(
+    frame: &F,
+    ip: &Network,
+    protocol: u8,
+    at: Offset,
+    end: Offset,
+) -> Result<Upper, Malformed> {
+    match protocol {
+        UDP => {
+            let word = need(frame.word(at))?;
+            let length = usize::from((word >> 16) as u16);
+            let payload = need(at.advance(UdpHdr::LEN))?;
+            if need(at.advance(length))? != end || payload > end {
+                return Err(Malformed::Length);
+            }
+            Ok(Upper::Udp {
+                ports: ports((word >> 32) as u32),
+                payload,
+                end,
+            })
+        }
+        TCP => {
+            let ports = ports(need(frame.half(at))?);
+            let offset = need(frame.byte(need(at.advance(12))?))?;
+            let header = usize::from(offset >> 4) * 4;
+            if header < TcpHdr::LEN || need(at.advance(header))? > end {
+                return Err(Malformed::Length);
+            }
+            Ok(Upper::Tcp { ports })
+        }
+        ICMPV4 | ICMPV6 if (protocol == ICMPV4) == ip.v4 => {
+            let head = need(frame.half(at))?;
+            let body = need(at.advance(8))?;
+            if body > end {
+                return Err(Malformed::Length);
+            }
+            let kind = icmp::kind(ip.v4, (head >> 24) as u8, (head >> 16) as u8, ip.hop_limit);
+            Ok(Upper::Icmp { kind, body })
+        }
+        _ => Ok(Upper::Other),
+    }
+}
+
+#[inline(always)]
+const fn ports(half: u32) -> Ports {
+    Ports {
+        source: (half >> 16) as u16,
+        destination: half as u16,
+    }
+}
+
+/// Reads the packet that an ICMP error quotes (RFC 4443 §2.4, RFC 792), as far as its ports.
+///
+/// # Errors
+/// A quote too short to name a flow, or one with extension headers: it cannot be related.
+#[inline(always)]
+pub fn quoted<F: Frame + ?Sized>(
+    frame: &F,
+    body: Offset,
+    v4: bool,
+) -> Result<icmp::Quoted, Malformed> {
+    let ip = if v4 {
+        ipv4(frame, body)?
+    } else {
+        ipv6(frame, body)?
+    };
+    let ports = ports(need(frame.half(ip.payload))?);
+    Ok(icmp::Quoted {
+        source: ip.source,
+        destination: ip.destination,
+        protocol: ip.protocol,
+        source_port: ports.source,
+        destination_port: ports.destination,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    extern crate std;
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    /// Ethernet, `tags` VLAN tags, then `rest` with the given EtherType.
+    fn ethernet(tags: usize, ether_type: u16, rest: &[u8]) -> Vec<u8> {
+        let mut frame = std::vec![2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+        for tag in 0..tags {
+            frame.extend(if tag == 0 { SERVICE_TAG } else { CUSTOMER_TAG }.to_be_bytes());
+            frame.extend([0, 5]);
+        }
+        frame.extend(ether_type.to_be_bytes());
+        frame.extend(rest);
+        frame
+    }
+
+    fn v4(options: usize, fragment: u16, protocol: u8, body: &[u8]) -> Vec<u8> {
+        let header = 20 + options * 4;
+        let mut ip = std::vec![0x40 | (header / 4) as u8, 0];
+        ip.extend(((header + body.len()) as u16).to_be_bytes());
+        ip.extend([0, 1]);
+        ip.extend(fragment.to_be_bytes());
+        ip.extend([64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
+        ip.extend(std::vec![1; options * 4]);
+        ip.extend(body);
+        ip
+    }
+
+    fn v6(next: u8, body: &[u8]) -> Vec<u8> {
+        let mut ip = std::vec![0x60, 0, 0, 0];
+        ip.extend((body.len() as u16).to_be_bytes());
+        ip.extend([next, 64]);
+        ip.extend([0x20, 1, 0xd, 0xb8, 0, 0xb, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2]);
+        ip.extend([0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10]);
+        ip.extend(body);
+        ip
+    }
+
+    fn udp(payload: &[u8]) -> Vec<u8> {
+        let mut udp = std::vec![0x9c, 0x40, 0x16, 0x34];
+        udp.extend(((8 + payload.len()) as u16).to_be_bytes());
+        udp.extend([0, 0]);
+        udp.extend(payload);
+        udp
+    }
+
+    fn walk(frame: &[u8], link: Link) -> Result<Option<(Network, Upper)>, Malformed> {
+        let Some(ip) = network(frame, link)? else {
+            return Ok(None);
+        };
+        Ok(Some((ip, transport(frame, &ip)?)))
+    }
+
+    #[test]
+    fn every_link_leads_to_the_same_datagram() {
+        for ip in [
+            v4(0, 0x4000, UDP, &udp(&[7; 5])),
+            v4(10, 0, UDP, &udp(&[7; 5])),
+            v6(UDP, &udp(&[7; 5])),
+        ] {
+            let ether_type = if ip[0] >> 4 == 4 { IPV4 } else { IPV6 };
+            let mut frames: Vec<(Vec<u8>, Link)> = (0..=2)
+                .map(|tags| (ethernet(tags, ether_type, &ip), Link::Ethernet))
+                .collect();
+            frames.push((ip.clone(), Link::Ip));
+            for (frame, link) in frames {
+                let (net, up) = walk(&frame, link).unwrap().unwrap();
+                let Upper::Udp {
+                    ports,
+                    payload,
+                    end,
+                } = up
+                else {
+                    panic!("{up:?}")
+                };
+                assert_eq!((ports.source, ports.destination), (40_000, 5684));
+                assert_eq!(&frame[payload.get()..end.get()], [7; 5]);
+                assert_eq!(usize::from(net.length), ip.len());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_ip_is_not_ours() {
+        assert_eq!(
+            walk(&ethernet(0, 0x0806, &[0; 28]), Link::Ethernet),
+            Ok(None)
+        );
+        assert_eq!(
+            walk(&ethernet(3, IPV6, &v6(UDP, &udp(&[]))), Link::Ethernet),
+            Ok(None)
+        );
+        assert_eq!(walk(&[0x00; 40], Link::Ip), Ok(None));
+    }
+
+    #[test]
+    fn extension_headers() {
+        let options = |next: u8, units: u8| {
+            let mut header = std::vec![next, units, 1, 4];
+            header.resize((usize::from(units) + 1) * 8, 0);
+            header
+        };
+        let chain = |n: usize| {
+            let mut body = Vec::new();
+            for i in 0..n {
+                body.extend(options(
+                    if i + 1 == n { UDP } else { DESTINATION_OPTIONS },
+                    (i % 2) as u8,
+                ));
+            }
+            body.extend(udp(&[9]));
+            v6(if n == 0 { UDP } else { DESTINATION_OPTIONS }, &body)
+        };
+        for n in 0..=EXTENSIONS_MAX {
+            let up = walk(&chain(n), Link::Ip).unwrap().unwrap().1;
+            assert!(matches!(up, Upper::Udp { .. }), "{n}: {up:?}");
+        }
+        assert_eq!(
+            walk(&chain(EXTENSIONS_MAX + 1), Link::Ip),
+            Err(Malformed::ExtensionChain)
+        );
+        for (next, expected) in [
+            (HOP_BY_HOP, Upper::HopByHop),
+            (ROUTING, Upper::RoutingHeader),
+            (FRAGMENT, Upper::Fragment),
+            (50, Upper::Other),
+        ] {
+            assert_eq!(
+                walk(&v6(next, &options(UDP, 0)), Link::Ip)
+                    .unwrap()
+                    .unwrap()
+                    .1,
+                expected
+            );
+        }
+        // a header that claims to reach past the packet, and past what an offset can hold
+        assert_eq!(
+            walk(&v6(DESTINATION_OPTIONS, &options(UDP, 0)), Link::Ip),
+            Err(Malformed::Truncated)
+        );
+        assert_eq!(
+            walk(&v6(DESTINATION_OPTIONS, &[UDP, 255, 0, 0]), Link::Ip),
+            Err(Malformed::Truncated)
+        );
+    }
+
+    #[test]
+    fn lengths_must_agree() {
+        let mut longer = v6(UDP, &udp(&[1, 2, 3]));
+        longer[5] += 1; // payload length past the datagram's
+        assert_eq!(walk(&longer, Link::Ip), Err(Malformed::Length));
+        let mut short_udp = v6(UDP, &udp(&[1, 2, 3]));
+        short_udp[45] = 7; // UDP length under its header
+        assert_eq!(walk(&short_udp, Link::Ip), Err(Malformed::Length));
+        let mut ihl = v4(0, 0, UDP, &udp(&[]));
+        ihl[0] = 0x44;
+        assert_eq!(walk(&ihl, Link::Ip), Err(Malformed::Length));
+        assert_eq!(
+            walk(&v4(0, 0x2000, UDP, &udp(&[])), Link::Ip)
+                .unwrap()
+                .unwrap()
+                .1,
+            Upper::Fragment
+        );
+        assert_eq!(
+            walk(&v4(0, 0x0001, UDP, &[]), Link::Ip).unwrap().unwrap().1,
+            Upper::Fragment
+        );
+    }
+
+    #[test]
+    fn mapped_addresses_have_no_place_in_ipv6() {
+        let mut packet = v6(UDP, &udp(&[]));
+        packet[8..24].copy_from_slice(&Address::from_v4(0x0a00_0001).octets);
+        assert_eq!(
+            network(&packet[..], Link::Ip),
+            Err(Malformed::MappedAddress)
+        );
+    }
+
+    #[test]
+    fn icmp_quotes() {
+        let inner = v6(UDP, &udp(&[]));
+        let mut error = std::vec![2, 0, 0, 0, 0, 0, 5, 0];
+        error.extend(&inner);
+        let packet = v6(ICMPV6, &error);
+        let (_, up) = walk(&packet, Link::Ip).unwrap().unwrap();
+        let Upper::Icmp {
+            kind: icmp::Kind::Error,
+            body,
+        } = up
+        else {
+            panic!("{up:?}")
+        };
+        let quote = quoted(&packet[..], body, false).unwrap();
+        assert_eq!(
+            (quote.source_port, quote.destination_port, quote.protocol),
+            (40_000, 5684, UDP)
+        );
+        // ICMP for the other version is just another protocol
+        assert_eq!(
+            walk(&v6(ICMPV4, &error), Link::Ip).unwrap().unwrap().1,
+            Upper::Other
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_end_somewhere(bytes in proptest::collection::vec(any::<u8>(), 0..200), raw: bool) {
+            let link = if raw { Link::Ip } else { Link::Ethernet };
+            if let Ok(Some((ip, Upper::Udp { payload, end, .. }))) = walk(&bytes, link) {
+                prop_assert!(payload <= end);
+                prop_assert!(usize::from(ip.length) >= end.get() - payload.get() + UdpHdr::LEN);
+            }
+        }
+
+        #[test]
+        fn cutting_a_packet_never_changes_who_talks_to_whom(cut in 0usize..60) {
+            let whole = v6(UDP, &udp(&[1; 12]));
+            let full = network(&whole[..], Link::Ip).unwrap().unwrap();
+            if let Ok(Some(part)) = network(&whole[..cut], Link::Ip) {
+                prop_assert_eq!(part, full);
+            }
+        }
+    }
+}

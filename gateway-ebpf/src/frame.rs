@@ -1,0 +1,102 @@
+//! The one place that reads packet memory.
+#![expect(
+    unsafe_code,
+    reason = "packet memory is two numbers that the kernel hands over"
+)]
+use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
+use core::{arch::asm, ffi::c_void};
+use gateway_common::{
+    frame::{Frame, Offset},
+    wire::Address,
+};
+
+/// A received frame, from its first to its last byte.
+pub struct XdpFrame {
+    start: usize,
+    end: usize,
+    ctx: *mut xdp_md,
+}
+
+impl XdpFrame {
+    /// The frame of a program's context.
+    #[inline(always)]
+    pub fn new(ctx: &XdpContext) -> Self {
+        Self {
+            start: ctx.data(),
+            end: ctx.data_end(),
+            ctx: ctx.ctx,
+        }
+    }
+
+    /// Bytes in the frame.
+    #[inline(always)]
+    pub fn length(&self) -> u64 {
+        (self.end - self.start) as u64
+    }
+
+    /// The address of `size` bytes at `at`, if they lie in the frame.
+    #[inline(always)]
+    fn locate(&self, at: Offset, size: usize) -> Option<usize> {
+        let address = self.start + at.get();
+        if address + size > self.end {
+            None
+        } else {
+            Some(address)
+        }
+    }
+}
+
+impl EbpfContext for XdpFrame {
+    fn as_ptr(&self) -> *mut c_void {
+        self.ctx.cast()
+    }
+}
+
+/// One load instruction. Rust has no unaligned load that BPF compiles to one.
+macro_rules! load {
+    ($frame:ident, $at:ident, $size:literal, $instruction:literal) => {{
+        let address = $frame.locate($at, $size)?;
+        let value: u64;
+        // SAFETY: `locate` has compared these bytes with the frame's end, which the kernel fixes
+        // for the run of the program; the instruction needs no alignment.
+        unsafe {
+            asm!($instruction, value = out(reg) value, address = in(reg) address,
+                 options(pure, readonly, nostack));
+        }
+        value
+    }};
+}
+
+impl Frame for XdpFrame {
+    #[inline(always)]
+    fn byte(&self, at: Offset) -> Option<u8> {
+        Some(load!(self, at, 1, "{value} = *(u8 *)({address} + 0)") as u8)
+    }
+    #[inline(always)]
+    fn short(&self, at: Offset) -> Option<u16> {
+        Some(u16::from_be(
+            load!(self, at, 2, "{value} = *(u16 *)({address} + 0)") as u16,
+        ))
+    }
+    #[inline(always)]
+    fn half(&self, at: Offset) -> Option<u32> {
+        Some(u32::from_be(
+            load!(self, at, 4, "{value} = *(u32 *)({address} + 0)") as u32,
+        ))
+    }
+    #[inline(always)]
+    fn word(&self, at: Offset) -> Option<u64> {
+        Some(u64::from_be(load!(
+            self,
+            at,
+            8,
+            "{value} = *(u64 *)({address} + 0)"
+        )))
+    }
+    #[inline(always)]
+    fn address(&self, at: Offset) -> Option<Address> {
+        let high = load!(self, at, 16, "{value} = *(u64 *)({address} + 0)");
+        let low = load!(self, at, 16, "{value} = *(u64 *)({address} + 8)");
+        Some(Address::from_raw(high, low))
+    }
+}

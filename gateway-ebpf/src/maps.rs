@@ -1,0 +1,176 @@
+//! Every map, as `gateway_common::abi` describes it, and safe look-ups.
+#![expect(unsafe_code, reason = "map values are shared memory")]
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    macros::btf_map,
+};
+use gateway_common::{
+    abi::{
+        AGENT_SLOTS, ASSOCIATIONS_DEFAULT, Association, AssociationKey, Budget, Control,
+        EVENTS_BYTES, Event, INTERFACES_MAX, Interface, NODES_MAX, NodeState, OWN_MAX,
+        PAGES_DEFAULT, POLICIES_MAX, PREFIXES_MAX, Passed, PrefixKey, SHARED_SLOTS,
+        SOURCES_DEFAULT, Settings, SourceState, filter,
+    },
+    decide::{
+        Reason,
+        admission::{Lease, Policy},
+        reason::{Counter, Drops},
+        replay::{POSITIONS, Page, WAYS},
+    },
+    wire::Address,
+};
+
+// Written by the user side.
+#[btf_map]
+static SETTINGS: Array<Settings, 1> = Array::new();
+#[btf_map]
+static INTERFACES: Array<Interface, { INTERFACES_MAX as usize }> = Array::new();
+#[btf_map]
+static CONTROL: Array<Control, 1> = Array::new();
+#[btf_map]
+static BITS: Array<u64, { filter::words(SOURCES_DEFAULT) as usize }> = Array::new();
+#[btf_map]
+static SOURCES: HashMap<Address, Lease, { SOURCES_DEFAULT as usize }> = HashMap::new();
+#[btf_map]
+static PREFIXES: HashMap<PrefixKey, Lease, { PREFIXES_MAX as usize }> = HashMap::new();
+#[btf_map]
+static POLICIES: Array<Policy, { POLICIES_MAX as usize }> = Array::new();
+#[btf_map]
+static OWN: HashMap<Address, u32, { OWN_MAX as usize }> = HashMap::new();
+
+// Written by the programs.
+#[btf_map]
+static SOURCE_STATE: Array<SourceState, { (SOURCES_DEFAULT + SHARED_SLOTS) as usize }> =
+    Array::new();
+#[btf_map]
+static NODES: Array<NodeState, { NODES_MAX as usize }> = Array::new();
+#[btf_map]
+static LLN: Array<Budget, 1> = Array::new();
+#[btf_map]
+static AGENT: Array<u64, { AGENT_SLOTS as usize }> = Array::new();
+#[btf_map]
+static ASSOCIATIONS: LruHashMap<AssociationKey, Association, { ASSOCIATIONS_DEFAULT as usize }> =
+    LruHashMap::new();
+#[btf_map]
+static SEEN: Array<Page, { PAGES_DEFAULT as usize }> = Array::new();
+#[btf_map]
+static DROPS: PerCpuArray<Drops, { INTERFACES_MAX as usize }> = PerCpuArray::new();
+#[btf_map]
+static PASSED: PerCpuArray<Passed, { INTERFACES_MAX as usize }> = PerCpuArray::new();
+#[btf_map]
+static SCRATCH: PerCpuArray<Association, 1> = PerCpuArray::new();
+#[btf_map]
+static SAMPLED: PerCpuArray<u64, 64> = PerCpuArray::new();
+#[btf_map]
+pub static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::new();
+
+const _: () = assert!(Reason::COUNT <= 64);
+
+/// Names the maps that only the user side reads, so that the object defines them.
+#[inline(always)]
+pub fn keep() {
+    core::hint::black_box((SETTINGS.get_ptr(0), INTERFACES.get_ptr(0)));
+}
+
+#[inline(always)]
+pub fn control() -> Option<&'static Control> {
+    // SAFETY: an array's slots stay where they are as long as a program refers to the map.
+    CONTROL.get_ptr(0).map(|control| unsafe { &*control })
+}
+
+/// Whether a filter bit is set.
+#[inline(always)]
+pub fn is_set(bit: filter::Bit) -> bool {
+    let word = BITS.get(bit.word & crate::settings::bits_mask());
+    word.is_some_and(|word| word & bit.mask != 0)
+}
+
+#[inline(always)]
+pub fn source(address: &Address) -> Option<Lease> {
+    // SAFETY: only the user side writes, and replaces an entry whole.
+    SOURCES.get_ptr(address).map(|lease| unsafe { *lease })
+}
+
+#[inline(always)]
+pub fn prefix(key: &PrefixKey) -> Option<Lease> {
+    // SAFETY: only the user side writes, and replaces an entry whole.
+    PREFIXES.get_ptr(key).map(|lease| unsafe { *lease })
+}
+
+#[inline(always)]
+pub fn policy(index: u32) -> Option<&'static Policy> {
+    // SAFETY: array slots stay; a policy in use is never rewritten by the user side.
+    POLICIES.get_ptr(index).map(|policy| unsafe { &*policy })
+}
+
+/// Whether an address is the router's own.
+#[inline(always)]
+pub fn is_own(address: &Address) -> bool {
+    OWN.get_ptr(address).is_some()
+}
+
+#[inline(always)]
+pub fn source_state(slot: u32) -> Option<*mut SourceState> {
+    SOURCE_STATE.get_ptr_mut(slot)
+}
+
+#[inline(always)]
+pub fn node(slot: u32) -> Option<*mut NodeState> {
+    NODES.get_ptr_mut(slot)
+}
+
+#[inline(always)]
+pub fn lln() -> Option<*mut Budget> {
+    LLN.get_ptr_mut(0)
+}
+
+#[inline(always)]
+pub fn agent(slot: u32) -> Option<*mut u64> {
+    AGENT.get_ptr_mut(slot)
+}
+
+#[inline(always)]
+pub fn association(key: &AssociationKey) -> Option<*mut Association> {
+    ASSOCIATIONS.get_ptr_mut(key)
+}
+
+/// Where this CPU puts an association together: too large for the stack.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Association> {
+    // SAFETY: this CPU's own slot, and a program is not interrupted by another on the same CPU.
+    SCRATCH.get_ptr_mut(0).map(|association| unsafe { &mut *association })
+}
+
+/// Adds an association unless another CPU just did.
+#[inline(always)]
+pub fn open(key: &AssociationKey, association: &Association) {
+    const NOEXIST: u64 = 1;
+    let _ = ASSOCIATIONS.insert(key, association, NOEXIST);
+}
+
+/// The marks of one position of a page.
+#[inline(always)]
+pub fn marks(page: u32, position: u32) -> Option<*mut u64> {
+    let page = SEEN.get_ptr_mut(page & crate::settings::seen_mask())?;
+    let first = (position as usize % POSITIONS) * WAYS;
+    // SAFETY: `first` is a position's first way, inside the page.
+    Some(unsafe { page.cast::<u64>().add(first) })
+}
+
+#[inline(always)]
+pub fn drops(reason: Reason) -> Option<*mut Counter> {
+    let drops = DROPS.get_ptr_mut(crate::settings::interface())?;
+    // SAFETY: `Drops` is one counter a reason, in order of their numbers.
+    Some(unsafe { drops.cast::<Counter>().add(reason as usize) })
+}
+
+#[inline(always)]
+pub fn passed() -> Option<*mut Passed> {
+    PASSED.get_ptr_mut(crate::settings::interface())
+}
+
+/// When the next event of a reason is due on this CPU, in ticks.
+#[inline(always)]
+pub fn sampled(reason: Reason) -> Option<*mut u64> {
+    SAMPLED.get_ptr_mut(reason as u32)
+}

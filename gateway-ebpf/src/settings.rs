@@ -1,0 +1,146 @@
+//! The program's constants. The loader writes them before the kernel sees the program, which then
+//! knows their values and removes the branches that they rule out.
+#![expect(
+    unsafe_code,
+    reason = "read so that the compiler does not take the initial values"
+)]
+use gateway_common::{
+    abi::settings::{LLN_PREFIXES_MAX, PORTS_MAX, Settings},
+    decide::rate::{Limits, Rate},
+    hash::HashKey,
+    wire::{Address, parse::Link},
+};
+
+#[unsafe(no_mangle)]
+static CONFIG: Settings = Settings::EMPTY;
+
+/// Reads one field, of up to eight bytes.
+macro_rules! read {
+    ($($field:tt)+) => {{
+        // SAFETY: a field of a static, aligned and initialised; volatile because the loader
+        // replaces the static's bytes after compilation.
+        unsafe { (&raw const CONFIG.$($field)+).read_volatile() }
+    }};
+}
+
+macro_rules! rate {
+    ($($field:tt)+) => {
+        Rate { interval_ns: read!($($field)+.interval_ns), burst_ns: read!($($field)+.burst_ns) }
+    };
+}
+
+#[inline(always)]
+pub fn link() -> Link {
+    if read!(raw_ip) == 0 {
+        Link::Ethernet
+    } else {
+        Link::Ip
+    }
+}
+#[inline(always)]
+pub fn interface() -> u32 {
+    read!(interface)
+}
+#[inline(always)]
+pub fn log() -> bool {
+    read!(log) != 0
+}
+#[inline(always)]
+pub fn replay() -> u32 {
+    read!(replay)
+}
+#[inline(always)]
+pub fn max_datagram() -> u16 {
+    read!(max_datagram) as u16
+}
+#[inline(always)]
+pub fn bits_mask() -> u32 {
+    read!(bits_mask)
+}
+#[inline(always)]
+pub fn seen_mask() -> u32 {
+    read!(seen_mask)
+}
+#[inline(always)]
+pub fn sources() -> u32 {
+    read!(sources)
+}
+#[inline(always)]
+pub fn key() -> HashKey {
+    HashKey(read!(secret))
+}
+#[inline(always)]
+pub fn node() -> Limits {
+    Limits {
+        packets: rate!(node.packets),
+        bytes: rate!(node.bytes),
+    }
+}
+#[inline(always)]
+pub fn lln() -> Limits {
+    Limits {
+        packets: rate!(lln.packets),
+        bytes: rate!(lln.bytes),
+    }
+}
+#[inline(always)]
+pub fn agent() -> Rate {
+    rate!(agent)
+}
+#[inline(always)]
+pub fn unproven() -> Rate {
+    rate!(unproven)
+}
+
+/// Whether `address` lies in the LLN.
+#[inline(always)]
+pub fn in_lln(address: &Address) -> bool {
+    let (high, low) = address.raw_words();
+    let mut i = 0;
+    while i < LLN_PREFIXES_MAX {
+        // a prefix is four words: address, mask
+        let words = (&raw const CONFIG.lln_prefixes).cast::<u64>();
+        let word = |n: usize| {
+            // SAFETY: `i` is below the array's length and a prefix has four words.
+            let at = unsafe { words.add(i * 4 + n) };
+            // SAFETY: in the static, as argued above; volatile as everywhere in this file.
+            unsafe { at.read_volatile() }
+        };
+        if high & word(2) == word(0) && low & word(3) == word(1) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+#[inline(always)]
+fn is_one_of(ports: *const [u16; PORTS_MAX], port: u16) -> bool {
+    let mut i = 0;
+    while i < PORTS_MAX {
+        // SAFETY: `i` is below the array's length.
+        let at = unsafe { ports.cast::<u16>().add(i) };
+        // SAFETY: callers pass an array of the static; volatile as everywhere in this file.
+        if port != 0 && port == unsafe { at.read_volatile() } {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// Whether nodes speak DTLS on this UDP port.
+#[inline(always)]
+pub fn is_dtls_port(port: u16) -> bool {
+    is_one_of(&raw const CONFIG.dtls_ports, port)
+}
+/// Whether nodes are reached through the mapping on this TCP port.
+#[inline(always)]
+pub fn is_mapped_port(port: u16) -> bool {
+    is_one_of(&raw const CONFIG.mapped_ports, port)
+}
+/// Whether this is one of the agent's ports.
+#[inline(always)]
+pub fn is_agent_port(port: u16) -> bool {
+    is_one_of(&raw const CONFIG.agent_ports, port)
+}

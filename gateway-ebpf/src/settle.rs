@@ -1,0 +1,128 @@
+//! The single exit: a verdict is counted, reported and turned into an action here and nowhere else.
+#![expect(unsafe_code, reason = "counters are shared memory")]
+use crate::{atomic, frame::XdpFrame, kernel, maps};
+use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use gateway_common::{
+    abi::SNAPSHOT,
+    decide::{Reason, reason::Counter},
+};
+
+/// How a packet passes.
+pub enum Outcome {
+    /// It went through every check.
+    Checked,
+    /// It is not the filter's business.
+    Untouched,
+}
+
+/// Why a packet does not pass, and whose it was.
+pub struct Refusal {
+    /// Why.
+    pub reason: Reason,
+    /// The source's slot, when it has a lease.
+    pub slot: Option<u32>,
+}
+
+impl From<Reason> for Refusal {
+    #[inline(always)]
+    fn from(reason: Reason) -> Self {
+        Self { reason, slot: None }
+    }
+}
+
+/// What every stage returns.
+pub type Verdict<T> = Result<T, Refusal>;
+
+/// Counts and reports a verdict, and says it to the kernel.
+#[inline(always)]
+pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {
+    match verdict {
+        Ok(outcome) => {
+            if let Some(passed) = maps::passed() {
+                // SAFETY: this CPU's own slot.
+                let passed = unsafe { &mut *passed };
+                count(
+                    frame,
+                    match outcome {
+                        Outcome::Checked => &mut passed.checked,
+                        Outcome::Untouched => &mut passed.untouched,
+                    },
+                );
+            }
+            XDP_PASS
+        }
+        Err(refusal) => {
+            if let Some(counter) = maps::drops(refusal.reason) {
+                // SAFETY: this CPU's own slot.
+                count(frame, unsafe { &mut *counter });
+            }
+            if let Some(source) = refusal.slot.and_then(maps::source_state) {
+                // SAFETY: a word of a map value.
+                unsafe { atomic::add(&raw mut (*source).drops, 1) };
+            }
+            sample(frame, refusal.reason);
+            XDP_DROP
+        }
+    }
+}
+
+#[inline(always)]
+fn count(frame: &XdpFrame, counter: &mut Counter) {
+    counter.packets = counter.packets.wrapping_add(1);
+    counter.bytes = counter.bytes.wrapping_add(frame.length());
+}
+
+/// Ticks between two events of one reason on one CPU: ten a second at 250 Hz.
+const SAMPLE_TICKS: u64 = 25;
+
+/// Reports a drop, unless one of the same reason was reported a moment ago: a flood fills its own
+/// budget of events and no other's.
+#[inline(always)]
+fn sample(frame: &XdpFrame, reason: Reason) {
+    let Some(due) = maps::sampled(reason) else {
+        return;
+    };
+    let ticks = kernel::ticks();
+    // SAFETY: this CPU's own slot.
+    if ticks < unsafe { *due } {
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { *due = ticks + SAMPLE_TICKS };
+    report(frame, reason);
+}
+
+#[inline(always)]
+fn report(frame: &XdpFrame, reason: Reason) {
+    let Some(mut entry) = maps::EVENTS.reserve(0) else { return };
+    let length = frame.length() as u32;
+    let captured = if length > SNAPSHOT as u32 { SNAPSHOT as u32 } else { length };
+    // Written in place: a copy of an event would take a third of the stack.
+    let event = entry.as_mut_ptr();
+    // SAFETY: the ring reserved room for an event; only addresses of its fields are taken.
+    let (time_ns, interface, number, size, kept, data) = unsafe {
+        (
+            &raw mut (*event).time_ns,
+            &raw mut (*event).interface,
+            &raw mut (*event).reason,
+            &raw mut (*event).length,
+            &raw mut (*event).captured,
+            &raw mut (*event).data,
+        )
+    };
+    // SAFETY: a field in the reserved room, as are the next ones.
+    unsafe { time_ns.write(kernel::now()) };
+    // SAFETY: as above.
+    unsafe { interface.write(crate::settings::interface()) };
+    // SAFETY: as above.
+    unsafe { number.write(reason as u32) };
+    // SAFETY: as above.
+    unsafe { size.write(length) };
+    // SAFETY: as above.
+    unsafe { kept.write(captured) };
+    // SAFETY: as above.
+    unsafe { data.write_bytes(0, 1) };
+    // SAFETY: its bytes have just been written.
+    kernel::copy(frame, unsafe { &mut *data }, captured);
+    entry.submit(0);
+}

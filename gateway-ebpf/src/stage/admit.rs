@@ -1,0 +1,353 @@
+//! Is there a lease in force, and does it cover this node and port?
+#![expect(unsafe_code, reason = "associations are shared memory")]
+use crate::{
+    atomic,
+    frame::XdpFrame,
+    journal, kernel, maps, settings,
+    settle::{Refusal, Verdict},
+};
+use gateway_common::{
+    abi::{
+        Association, AssociationKey, NODE_WAYS, NODES_MAX, PREFIX_LENGTHS_MAX, PrefixKey,
+        SHARED_SLOTS, filter,
+    },
+    decide::{
+        Reason,
+        admission::{Lease, Policy},
+        association::Progress,
+    },
+    wire::{Address, Prefix},
+};
+
+/// Proof that the source holds a lease in force that covers node and port.
+#[derive(Clone, Copy)]
+pub struct Admitted {
+    /// Where the source's counters are.
+    pub slot: u32,
+    /// Where its budget is.
+    pub bucket: u32,
+    /// Where the node's budget is.
+    pub node: u32,
+    /// The lease's policy.
+    pub policy: &'static Policy,
+    /// Now.
+    pub now: u64,
+}
+
+impl Admitted {
+    /// A refusal on this source's account.
+    #[inline(always)]
+    pub fn refuse(&self, reason: Reason) -> Refusal {
+        Refusal {
+            reason,
+            slot: Some(self.slot),
+        }
+    }
+}
+
+/// Whether `source` may be in the allow-list. `false` is certain, and what a stranger's packet
+/// gets: no look-up in a table, no clock.
+#[inline(always)]
+pub fn may_be_listed(source: &Address) -> bool {
+    let key = settings::key();
+    if maps::is_set(filter::address(key, source)) {
+        return true;
+    }
+    let Some(control) = maps::control() else {
+        return false;
+    };
+    let mut i = 0;
+    while i < PREFIX_LENGTHS_MAX {
+        if i as u32 >= control.prefix_count {
+            break;
+        }
+        let length = control.prefix_lengths[i];
+        if maps::is_set(filter::prefix(
+            key,
+            &Prefix::new(*source, length).address,
+            length,
+        )) {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+/// A lease and whether it is a prefix's, whose sources share budgets by keyed hash.
+struct Found {
+    lease: Lease,
+    shared: bool,
+    expired: bool,
+}
+
+/// The lease of `source`: its own, else that of the longest prefix in force.
+#[inline(always)]
+fn find(source: &Address, now: u64) -> Option<Found> {
+    let mut lapsed = None;
+    if let Some(lease) = maps::source(source) {
+        if lease.in_force(now) {
+            return Some(Found {
+                lease,
+                shared: false,
+                expired: false,
+            });
+        }
+        lapsed = Some(lease);
+    }
+    if let Some(control) = maps::control() {
+        let mut i = 0;
+        while i < PREFIX_LENGTHS_MAX {
+            if i as u32 >= control.prefix_count {
+                break;
+            }
+            let length = control.prefix_lengths[i];
+            let address = Prefix::new(*source, length).address;
+            if let Some(lease) = maps::prefix(&PrefixKey {
+                address,
+                length: length.into(),
+            }) {
+                if lease.in_force(now) {
+                    return Some(Found {
+                        lease,
+                        shared: true,
+                        expired: false,
+                    });
+                }
+                lapsed = Some(lease);
+            }
+            i += 1;
+        }
+    }
+    lapsed.map(|lease| Found {
+        lease,
+        shared: false,
+        expired: true,
+    })
+}
+
+#[inline(always)]
+fn bucket(source: &Address, found: &Found) -> u32 {
+    if !found.shared {
+        return found.lease.slot;
+    }
+    let (high, low) = source.raw_words();
+    settings::sources() + settings::key().hash([high, low, 1]) as u32 % SHARED_SLOTS
+}
+
+/// Where the node's budget is: one of the few places that its hash leads to, claimed when free.
+/// With all of them taken it shares one, so that no sender can make the table grow.
+#[inline(always)]
+pub fn node_of(node: &Address) -> u32 {
+    let (high, low) = node.raw_words();
+    let hash = settings::key().hash([high, low, 2]);
+    let tag = hash | 1;
+    let first = hash as u32 % NODES_MAX & !(NODE_WAYS - 1);
+    let mut i = 0;
+    while i < NODE_WAYS {
+        if let Some(state) = maps::node(first + i) {
+            // SAFETY: a word of a map value.
+            let found = unsafe { atomic::load(&raw const (*state).tag) };
+            if found == tag {
+                return first + i;
+            }
+            // SAFETY: as above.
+            if found == 0 && unsafe { atomic::replace(&raw mut (*state).tag, 0, tag) } {
+                // SAFETY: ours alone since the exchange; readers only display it.
+                unsafe { (*state).address = *node };
+                return first + i;
+            }
+        }
+        i += 1;
+    }
+    first + (hash >> 32) as u32 % NODE_WAYS
+}
+
+/// What a lease in force gives.
+struct Grant {
+    /// Asked for: a packet into the LLN, which the source's budget must allow.
+    inbound: bool,
+    expires_ns: u64,
+    policy: u32,
+    slot: u32,
+    bucket: u32,
+    node: u32,
+}
+
+/// How a look-up ends.
+#[derive(Clone, Copy)]
+enum Answer {
+    Granted,
+    None,
+    Expired,
+    NodeDenied,
+    PortDenied,
+    Exhausted,
+}
+
+/// Whether the source's budget would refuse a packet. Nothing is spent: this keeps a source over
+/// its limit from making the router remember new flows.
+#[inline(always)]
+fn exhausted(bucket: u32, policy: &Policy, now: u64) -> bool {
+    let rate = policy.limits.packets;
+    let Some(state) = maps::source_state(bucket) else { return true };
+    // SAFETY: a word of a map value.
+    let arrival = unsafe { atomic::load(&raw const (*state).budget.packets_ns) };
+    !rate.is_unlimited() && rate.conform(arrival, now, 1).is_none()
+}
+
+/// Looks up the lease of `source` for `port` of `node`. Not part of an established flow's path,
+/// and a function of its own in the kernel too: it needs a stack of its own.
+#[inline(never)]
+fn look_up(source: &Address, node: &Address, port: u16, now: u64, grant: &mut Grant) -> Answer {
+    let (source, node) = (kernel::whole(source), kernel::whole(node));
+    let Some(found) = find(source, now) else { return Answer::None };
+    grant.slot = found.lease.slot;
+    if found.expired {
+        return Answer::Expired;
+    }
+    let Some(policy) = maps::policy(found.lease.policy) else { return Answer::None };
+    if !policy.covers(node) {
+        return Answer::NodeDenied;
+    }
+    if !policy.covers_port(port) {
+        return Answer::PortDenied;
+    }
+    grant.expires_ns = found.lease.expires_ns;
+    grant.policy = found.lease.policy;
+    grant.bucket = bucket(source, &found);
+    if grant.inbound && exhausted(grant.bucket, policy, now) {
+        return Answer::Exhausted;
+    }
+    grant.node = node_of(node);
+    Answer::Granted
+}
+
+/// The grant of a lease that covers `node` and `port`; `none` when there is no lease.
+#[inline(always)]
+fn resolve(
+    source: &Address,
+    node: &Address,
+    port: u16,
+    now: u64,
+    side: Side,
+) -> Verdict<(Admitted, Grant)> {
+    let none = match side {
+        Side::Wan => Reason::NoLease,
+        Side::Lln => Reason::NotAdmitted,
+    };
+    let inbound = side == Side::Wan;
+    let mut grant = Grant { inbound, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
+    let reason = match look_up(source, node, port, now, &mut grant) {
+        Answer::Granted => {
+            let Some(policy) = maps::policy(grant.policy) else { return Err(none.into()) };
+            let (slot, bucket, node) = (grant.slot, grant.bucket, grant.node);
+            return Ok((Admitted { slot, bucket, node, policy, now }, grant));
+        }
+        Answer::None => return Err(none.into()),
+        Answer::Expired => Reason::LeaseExpired,
+        Answer::NodeDenied => Reason::NodeDenied,
+        Answer::PortDenied => Reason::PortDenied,
+        Answer::Exhausted => Reason::SourcePackets,
+    };
+    Err(Refusal { reason, slot: Some(grant.slot) })
+}
+
+/// Admits a packet that belongs to no association: ICMP, TCP, a node's fragment.
+#[inline(always)]
+pub fn admit(source: &Address, node: &Address, port: u16, side: Side) -> Verdict<Admitted> {
+    resolve(source, node, port, kernel::now(), side).map(|(admitted, _)| admitted)
+}
+
+/// An association under a lease in force.
+pub struct Associated {
+    /// The lease.
+    pub admitted: Admitted,
+    /// The association.
+    pub state: *mut Association,
+}
+
+/// Which side a packet comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A back-end.
+    Wan,
+    /// A node.
+    Lln,
+}
+
+/// Admits a packet of an association: by what the association remembers of the lease, while
+/// nothing in the allow-list has changed; else by the allow-list.
+#[inline(always)]
+pub fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<Associated> {
+    let now = kernel::now();
+    let generation = maps::control().map_or(0, |control| control.generation);
+    let known = maps::association(key);
+    if let Some(state) = known {
+        // SAFETY: a live entry of the map; every field is a word that is read on its own.
+        let known = unsafe { &*state };
+        if known.generation == generation
+            && now < known.expires_ns
+            && let Some(policy) = maps::policy(known.policy)
+        {
+            let (slot, bucket, node) = (known.slot, known.bucket, known.node);
+            return Ok(Associated { admitted: Admitted { slot, bucket, node, policy, now }, state });
+        }
+    }
+    // a node's lease check asks for no port: its back-end's is anyone's
+    let port = if side == Side::Wan { key.node_port } else { 0 };
+    let (admitted, grant) = resolve(&key.peer, &key.node, port, now, side)?;
+    if let Some(state) = known {
+        renew(state, &grant, generation);
+        return Ok(Associated { admitted, state });
+    }
+    open(key, side, &grant, now, generation);
+    journal::opened(frame, key);
+    let Some(state) = maps::association(key) else { return Err(admitted.refuse(Reason::Unproven)) };
+    Ok(Associated { admitted, state })
+}
+
+#[inline(always)]
+fn renew(state: *mut Association, grant: &Grant, generation: u64) {
+    // SAFETY: a live entry of the map; whoever reads between these writes finds the old generation
+    // and looks the lease up for itself.
+    let state = unsafe { &mut *state };
+    state.expires_ns = grant.expires_ns;
+    state.policy = grant.policy;
+    state.slot = grant.slot;
+    state.bucket = grant.bucket;
+    state.node = grant.node;
+    // SAFETY: a word of a map value; volatile, so that it is written last.
+    unsafe { atomic::store(&raw mut state.generation, generation) };
+}
+
+#[inline(always)]
+fn open(key: &AssociationKey, side: Side, grant: &Grant, now: u64, generation: u64) {
+    let (node, peer) = (key.node.raw_words(), key.peer.raw_words());
+    let ports = u64::from(key.node_port) << 16 | u64::from(key.peer_port);
+    let initiated = side == Side::Lln && !settings::is_dtls_port(key.node_port);
+    let flags = if initiated {
+        Progress::NODE_INITIATED
+    } else {
+        0
+    };
+    let Some(association) = maps::scratch() else { return };
+    association.generation = generation;
+    association.expires_ns = grant.expires_ns;
+    association.policy = grant.policy;
+    association.slot = grant.slot;
+    association.bucket = grant.bucket;
+    association.node = grant.node;
+    association.id = settings::key().hash([node.0, node.1, peer.0, peer.1, ports]);
+    // unlike that of any forgotten association on the same ports
+    association.progress = Progress::new((now >> 22) as u32, flags);
+    association.unproven_ns = 0;
+    association.record_mode_until_ns = 0;
+    association.bytes_in = 0;
+    association.bytes_out = 0;
+    association.confirmed_next = 0;
+    association.confirmed_epoch = 0;
+    association.hello = 0;
+    association.last_seen_ns = now;
+    maps::open(key, association);
+}

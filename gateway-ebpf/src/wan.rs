@@ -1,0 +1,104 @@
+//! Internet side: what a packet must get through before it costs a frame on the radio.
+#![expect(unsafe_code, reason = "associations are shared memory")]
+use crate::{
+    atomic,
+    frame::XdpFrame,
+    own, settings,
+    settle::{Outcome, Verdict},
+    stage::{
+        admit::{self, Side},
+        charge,
+        content::{self, Content},
+        related, replay,
+    },
+};
+use gateway_common::{
+    abi::AssociationKey,
+    decide::Reason,
+    frame::Offset,
+    wire::{
+        dtls,
+        parse::{self, Network, Ports},
+    },
+};
+
+/// The verdict on a frame from the Internet.
+#[inline(always)]
+pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
+    // 1. Parse. What has no network header worth the name, no receiver takes.
+    let Ok(Some(ip)) = parse::network(frame, settings::link()) else {
+        return Ok(Outcome::Untouched);
+    };
+    // 2. Is it ours?
+    if !settings::in_lln(&ip.destination) {
+        return own::check(frame, &ip);
+    }
+    if ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4 {
+        if let Some(outcome) = related::check(frame, &ip)? {
+            return Ok(outcome);
+        }
+    }
+    // 3. Admission: here an attack ends.
+    if !admit::may_be_listed(&ip.source) {
+        return Err(Reason::NoLease.into());
+    }
+    if settings::in_lln(&ip.source) {
+        return Err(Reason::SpoofedSource.into());
+    }
+    // 4. Content.
+    let upper = parse::transport(frame, &ip).map_err(|_| Reason::Malformed)?;
+    match content::inspect(&ip, &upper)? {
+        Content::Datagram {
+            ports,
+            payload,
+            end,
+        } => datagram(frame, &ip, ports, payload, end),
+        Content::Plain { port } => plain(&ip, port),
+    }
+}
+
+/// A datagram: record by record.
+#[inline(always)]
+fn datagram(
+    frame: &XdpFrame,
+    ip: &Network,
+    ports: Ports,
+    payload: Offset,
+    end: Offset,
+) -> Verdict<Outcome> {
+    let service = content::service(ports.destination);
+    if service.is_ok() && dtls::record(frame, payload, end).is_none() {
+        return Err(Reason::NotDtls.into());
+    }
+    let key = AssociationKey {
+        node: ip.destination,
+        peer: ip.source,
+        node_port: ports.destination,
+        peer_port: ports.source,
+        reserved: 0,
+    };
+    if let Err(reason) = service {
+        own::node_initiated(&key, reason)?;
+    }
+    let flow = admit::associate(frame, &key, Side::Wan)?;
+    // 5. Replay, 6. rate; what passes is remembered last.
+    let fresh = replay::check(frame, &flow, &key, payload, end)?;
+    charge::charge(&flow.admitted, ip)?;
+    replay::remember(frame, &flow, fresh)?;
+    charge::account(&flow.admitted, ip);
+    // SAFETY: a live association; only the field's address is taken.
+    let bytes_in = unsafe { &raw mut (*flow.state).bytes_in };
+    // SAFETY: a word of a map value.
+    unsafe { atomic::add(bytes_in, ip.length.into()) };
+    // 7. Count, and pass.
+    Ok(Outcome::Checked)
+}
+
+/// What has no records: lease and rate decide.
+#[inline(always)]
+fn plain(ip: &Network, port: u16) -> Verdict<Outcome> {
+    let admitted = admit::admit(&ip.source, &ip.destination, port, Side::Wan)?;
+    charge::charge(&admitted, ip)?;
+    charge::account(&admitted, ip);
+    Ok(Outcome::Checked)
+}

@@ -1,0 +1,91 @@
+//! Programs that the lab, the tests and the benchmark start, and the Debian packages they are in.
+use anyhow::{Context as _, Result, bail};
+
+use super::apt;
+use crate::sh;
+
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+const TOOLS: [Tool; 13] = [
+    tool("bpftool", "bpftool"),
+    tool("nft", "nftables"),
+    tool("coap-client-openssl", "libcoap3-bin"),
+    tool("gnutls-cli", "gnutls-bin"),
+    tool("tshark", "tshark"),
+    tool("xdp-filter", "xdp-tools"),
+    tool("ip", "iproute2"),
+    tool("ethtool", "ethtool"),
+    tool("ping", "iputils-ping"),
+    tool("openssl", "openssl"),
+    tool("nsenter", "util-linux"),
+    tool("python3", "python3"),
+    tool("ps", "procps"),
+];
+
+const fn tool(program: &'static str, package: &'static str) -> Tool {
+    Tool { program, package }
+}
+
+pub(crate) fn find_or_install() -> Result<()> {
+    let missing = missing();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !apt::usable() {
+        bail!("{}", advice(&missing));
+    }
+    eprintln!("xtask: not here yet: {}", programs(&missing));
+    apt::install(&packages(&missing)).with_context(|| advice(&missing))?;
+    match self::missing().as_slice() {
+        [] => Ok(()),
+        left => bail!("apt-get succeeded, but {}", advice(left)),
+    }
+}
+
+/// All programs, in one line.
+pub(crate) fn names() -> String {
+    programs(&TOOLS.iter().collect::<Vec<_>>())
+}
+
+fn missing() -> Vec<&'static Tool> {
+    TOOLS
+        .iter()
+        .filter(|tool| sh::find(tool.program).is_none())
+        .collect()
+}
+
+fn programs(tools: &[&Tool]) -> String {
+    tools
+        .iter()
+        .map(|tool| tool.program)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn packages(tools: &[&Tool]) -> Vec<&'static str> {
+    tools.iter().map(|tool| tool.package).collect()
+}
+
+fn advice(missing: &[&Tool]) -> String {
+    format!(
+        "missing programs: {}; install them, on Debian as root with \
+         `apt-get install --no-install-recommends {}`",
+        programs(missing),
+        packages(missing).join(" ")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn advice_names_programs_and_packages() {
+        let text = advice(&[&tool("nft", "nftables"), &tool("ps", "procps")]);
+        assert!(text.contains("missing programs: nft ps;"), "{text}");
+        assert!(text.ends_with("nftables procps`"), "{text}");
+    }
+}
