@@ -25,9 +25,11 @@ pub fn ticks() -> u64 {
 /// Copies the first `length` bytes of the frame; whether the frame has that many.
 #[inline(always)]
 pub fn copy(frame: &XdpFrame, to: &mut [u8; 128], length: u32) -> bool {
+    let length = fixed(length.into());
     if length == 0 || length > 128 {
         return false;
     }
+    let length = length as u32;
     // SAFETY: `length` is no more than what `to` holds, and the helper checks the frame's end.
     unsafe { bpf_xdp_load_bytes(frame.as_ptr().cast(), 0, to.as_mut_ptr().cast(), length) == 0 }
 }
@@ -37,8 +39,17 @@ pub fn copy(frame: &XdpFrame, to: &mut [u8; 128], length: u32) -> bool {
 #[inline(always)]
 pub fn whole<T>(reference: &T) -> &T {
     let mut pointer: *const T = reference;
-    // SAFETY: no instruction; the pointer comes out as it went in.
-    unsafe { asm!("/* {0} */", inout(reg) pointer, options(nostack, preserves_flags)) };
+    // SAFETY: the pointer comes out as it went in.
+    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
     // SAFETY: made from the reference above.
     unsafe { &*pointer }
+}
+
+/// The same number, but one whose origin the compiler does not know: it must test this very value,
+/// so that the verifier sees the bounds where they are needed.
+#[inline(always)]
+pub fn fixed(mut number: u64) -> u64 {
+    // SAFETY: the number comes out as it went in.
+    unsafe { asm!("{0} = {0}", inout(reg) number, options(nostack, preserves_flags)) };
+    number
 }

@@ -20,7 +20,6 @@ use gateway_common::{
 /// The verdict on a frame from the LLN.
 #[inline(always)]
 pub fn lln(frame: &XdpFrame) -> Verdict<Outcome> {
-    maps::keep();
     // 1. Parse.
     let Ok(Some(ip)) = parse::network(frame, settings::link()) else {
         return Ok(Outcome::Untouched);
@@ -89,7 +88,7 @@ fn datagram(
     // 4. What does it tell? 5. Is it more than its receiver may get?
     let refuse = |reason| Refusal {
         reason,
-        slot: Some(flow.admitted.slot),
+        slot: flow.admitted.slot,
     };
     learn::learn(frame, &flow, payload, end).map_err(refuse)?;
     learn::answer(&flow, ip.length).map_err(refuse)?;

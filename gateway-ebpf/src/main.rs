@@ -15,6 +15,7 @@ mod bpf {
 
     /// Internet side.
     #[xdp]
+    #[inline(always)]
     fn wan(ctx: XdpContext) -> u32 {
         let frame = XdpFrame::new(&ctx);
         settle::settle(&frame, wan::wan(&frame))
@@ -22,6 +23,7 @@ mod bpf {
 
     /// Node side.
     #[xdp]
+    #[inline(always)]
     fn lln(ctx: XdpContext) -> u32 {
         let frame = XdpFrame::new(&ctx);
         settle::settle(&frame, lln::lln(&frame))

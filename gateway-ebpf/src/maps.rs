@@ -66,12 +66,6 @@ pub static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::new();
 
 const _: () = assert!(Reason::COUNT <= 64);
 
-/// Names the maps that only the user side reads, so that the object defines them.
-#[inline(always)]
-pub fn keep() {
-    core::hint::black_box((SETTINGS.get_ptr(0), INTERFACES.get_ptr(0)));
-}
-
 #[inline(always)]
 pub fn control() -> Option<&'static Control> {
     // SAFETY: an array's slots stay where they are as long as a program refers to the map.

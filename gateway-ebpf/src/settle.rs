@@ -19,14 +19,18 @@ pub enum Outcome {
 pub struct Refusal {
     /// Why.
     pub reason: Reason,
-    /// The source's slot, when it has a lease.
-    pub slot: Option<u32>,
+    /// The source's slot, or [`NO_SLOT`] when it has no lease. (No `Option`: what it leaves
+    /// undefined the compiler may store, and the verifier refuses.)
+    pub slot: u32,
 }
+
+/// The slot of a source without a lease.
+pub const NO_SLOT: u32 = u32::MAX;
 
 impl From<Reason> for Refusal {
     #[inline(always)]
     fn from(reason: Reason) -> Self {
-        Self { reason, slot: None }
+        Self { reason, slot: NO_SLOT }
     }
 }
 
@@ -56,7 +60,7 @@ pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {
                 // SAFETY: this CPU's own slot.
                 count(frame, unsafe { &mut *counter });
             }
-            if let Some(source) = refusal.slot.and_then(maps::source_state) {
+            if let Some(source) = maps::source_state(refusal.slot) {
                 // SAFETY: a word of a map value.
                 unsafe { atomic::add(&raw mut (*source).drops, 1) };
             }
@@ -120,8 +124,8 @@ fn report(frame: &XdpFrame, reason: Reason) {
     unsafe { size.write(length) };
     // SAFETY: as above.
     unsafe { kept.write(captured) };
-    // SAFETY: as above.
-    unsafe { data.write_bytes(0, 1) };
+    // SAFETY: as above, and aligned: the fields before it are three words.
+    unsafe { data.cast::<[u64; SNAPSHOT / 8]>().write([0; SNAPSHOT / 8]) };
     // SAFETY: its bytes have just been written.
     kernel::copy(frame, unsafe { &mut *data }, captured);
     entry.submit(0);

@@ -1,0 +1,3 @@
+//! The agent and the command line as a library, for the binary and for tests.
+pub mod dataplane;
+pub mod config;

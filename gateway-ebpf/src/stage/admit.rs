@@ -40,7 +40,7 @@ impl Admitted {
     pub fn refuse(&self, reason: Reason) -> Refusal {
         Refusal {
             reason,
-            slot: Some(self.slot),
+            slot: self.slot,
         }
     }
 }
@@ -250,7 +250,7 @@ fn resolve(
         Answer::PortDenied => Reason::PortDenied,
         Answer::Exhausted => Reason::SourcePackets,
     };
-    Err(Refusal { reason, slot: Some(grant.slot) })
+    Err(Refusal { reason, slot: grant.slot })
 }
 
 /// Admits a packet that belongs to no association: ICMP, TCP, a node's fragment.
