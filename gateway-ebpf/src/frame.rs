@@ -40,7 +40,11 @@ impl XdpFrame {
     fn locate(&self, at: Offset, size: usize) -> Option<usize> {
         let address = self.start + at.get();
         // a single byte's end is hidden: from `address < end` the verifier would learn nothing
-        let stop = if size == 1 { fixed(address as u64 + 1) as usize } else { address + size };
+        let stop = if size == 1 {
+            fixed(address as u64 + 1) as usize
+        } else {
+            address + size
+        };
         if stop > self.end { None } else { Some(address) }
     }
 }

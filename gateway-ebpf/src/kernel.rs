@@ -1,11 +1,11 @@
 //! Kernel helpers as safe functions.
 #![expect(unsafe_code, reason = "helpers are foreign functions")]
 use crate::frame::XdpFrame;
-use core::arch::asm;
 use aya_ebpf::{
     EbpfContext,
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes},
 };
+use core::arch::asm;
 
 /// Nanoseconds of the monotonic clock, as of the last tick (4 ms at 250 Hz): half the cost of the
 /// exact clock, and every burst is longer than a tick.

@@ -30,7 +30,10 @@ pub const NO_SLOT: u32 = u32::MAX;
 impl From<Reason> for Refusal {
     #[inline(always)]
     fn from(reason: Reason) -> Self {
-        Self { reason, slot: NO_SLOT }
+        Self {
+            reason,
+            slot: NO_SLOT,
+        }
     }
 }
 
@@ -98,9 +101,15 @@ fn sample(frame: &XdpFrame, reason: Reason) {
 
 #[inline(always)]
 fn report(frame: &XdpFrame, reason: Reason) {
-    let Some(mut entry) = maps::EVENTS.reserve(0) else { return };
+    let Some(mut entry) = maps::EVENTS.reserve(0) else {
+        return;
+    };
     let length = frame.length() as u32;
-    let captured = if length > SNAPSHOT as u32 { SNAPSHOT as u32 } else { length };
+    let captured = if length > SNAPSHOT as u32 {
+        SNAPSHOT as u32
+    } else {
+        length
+    };
     // Written in place: a copy of an event would take a third of the stack.
     let event = entry.as_mut_ptr();
     // SAFETY: the ring reserved room for an event; only addresses of its fields are taken.

@@ -1,3 +1,4 @@
 //! The agent and the command line as a library, for the binary and for tests.
-pub mod dataplane;
+pub mod allow;
 pub mod config;
+pub mod dataplane;

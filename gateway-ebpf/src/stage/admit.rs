@@ -190,7 +190,9 @@ enum Answer {
 #[inline(always)]
 fn exhausted(bucket: u32, policy: &Policy, now: u64) -> bool {
     let rate = policy.limits.packets;
-    let Some(state) = maps::source_state(bucket) else { return true };
+    let Some(state) = maps::source_state(bucket) else {
+        return true;
+    };
     // SAFETY: a word of a map value.
     let arrival = unsafe { atomic::load(&raw const (*state).budget.packets_ns) };
     !rate.is_unlimited() && rate.conform(arrival, now, 1).is_none()
@@ -201,12 +203,16 @@ fn exhausted(bucket: u32, policy: &Policy, now: u64) -> bool {
 #[inline(never)]
 fn look_up(source: &Address, node: &Address, port: u16, now: u64, grant: &mut Grant) -> Answer {
     let (source, node) = (kernel::whole(source), kernel::whole(node));
-    let Some(found) = find(source, now) else { return Answer::None };
+    let Some(found) = find(source, now) else {
+        return Answer::None;
+    };
     grant.slot = found.lease.slot;
     if found.expired {
         return Answer::Expired;
     }
-    let Some(policy) = maps::policy(found.lease.policy) else { return Answer::None };
+    let Some(policy) = maps::policy(found.lease.policy) else {
+        return Answer::None;
+    };
     if !policy.covers(node) {
         return Answer::NodeDenied;
     }
@@ -237,12 +243,30 @@ fn resolve(
         Side::Lln => Reason::NotAdmitted,
     };
     let inbound = side == Side::Wan;
-    let mut grant = Grant { inbound, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
+    let mut grant = Grant {
+        inbound,
+        expires_ns: 0,
+        policy: 0,
+        slot: 0,
+        bucket: 0,
+        node: 0,
+    };
     let reason = match look_up(source, node, port, now, &mut grant) {
         Answer::Granted => {
-            let Some(policy) = maps::policy(grant.policy) else { return Err(none.into()) };
+            let Some(policy) = maps::policy(grant.policy) else {
+                return Err(none.into());
+            };
             let (slot, bucket, node) = (grant.slot, grant.bucket, grant.node);
-            return Ok((Admitted { slot, bucket, node, policy, now }, grant));
+            return Ok((
+                Admitted {
+                    slot,
+                    bucket,
+                    node,
+                    policy,
+                    now,
+                },
+                grant,
+            ));
         }
         Answer::None => return Err(none.into()),
         Answer::Expired => Reason::LeaseExpired,
@@ -250,7 +274,10 @@ fn resolve(
         Answer::PortDenied => Reason::PortDenied,
         Answer::Exhausted => Reason::SourcePackets,
     };
-    Err(Refusal { reason, slot: grant.slot })
+    Err(Refusal {
+        reason,
+        slot: grant.slot,
+    })
 }
 
 /// Admits a packet that belongs to no association: ICMP, TCP, a node's fragment.
@@ -291,7 +318,16 @@ pub fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<
             && let Some(policy) = maps::policy(known.policy)
         {
             let (slot, bucket, node) = (known.slot, known.bucket, known.node);
-            return Ok(Associated { admitted: Admitted { slot, bucket, node, policy, now }, state });
+            return Ok(Associated {
+                admitted: Admitted {
+                    slot,
+                    bucket,
+                    node,
+                    policy,
+                    now,
+                },
+                state,
+            });
         }
     }
     // a node's lease check asks for no port: its back-end's is anyone's
@@ -303,7 +339,9 @@ pub fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<
     }
     open(key, side, &grant, now, generation);
     journal::opened(frame, key);
-    let Some(state) = maps::association(key) else { return Err(admitted.refuse(Reason::Unproven)) };
+    let Some(state) = maps::association(key) else {
+        return Err(admitted.refuse(Reason::Unproven));
+    };
     Ok(Associated { admitted, state })
 }
 
@@ -331,7 +369,9 @@ fn open(key: &AssociationKey, side: Side, grant: &Grant, now: u64, generation: u
     } else {
         0
     };
-    let Some(association) = maps::scratch() else { return };
+    let Some(association) = maps::scratch() else {
+        return;
+    };
     association.generation = generation;
     association.expires_ns = grant.expires_ns;
     association.policy = grant.policy;

@@ -24,7 +24,9 @@ use gateway_common::{
 #[inline(always)]
 pub fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Option<Outcome>> {
     let upper = parse::transport(frame, ip).map_err(|_| Reason::Malformed)?;
-    let Upper::Icmp { kind, body } = upper else { return Ok(None) };
+    let Upper::Icmp { kind, body } = upper else {
+        return Ok(None);
+    };
     match kind {
         icmp::Kind::Neighbour => Ok(Some(Outcome::Untouched)),
         icmp::Kind::Error => {
@@ -46,7 +48,9 @@ pub fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Option<Outcome>> {
 #[inline(never)]
 fn is_related(frame: &XdpFrame, ip: &Network, body: Offset) -> bool {
     let (frame, ip) = (kernel::whole(frame), kernel::whole(ip));
-    let Ok(quote) = parse::quoted(frame, body, ip.v4) else { return false };
+    let Ok(quote) = parse::quoted(frame, body, ip.v4) else {
+        return false;
+    };
     if quote.source != ip.destination {
         return false;
     }

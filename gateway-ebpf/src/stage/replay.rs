@@ -232,7 +232,9 @@ pub fn remember(frame: &XdpFrame, flow: &Associated, fresh: Fresh) -> Verdict<()
         if at >= fresh.end {
             break;
         }
-        let Some(layout) = dtls::record(frame, at, fresh.end) else { break };
+        let Some(layout) = dtls::record(frame, at, fresh.end) else {
+            break;
+        };
         at = match &layout {
             Layout::Clear(record) => record.end,
             Layout::Opaque { end, .. } => *end,

@@ -3,19 +3,21 @@
 //! [`documented`] is the file with every default written out; `file.rs` knows how it is written.
 mod error;
 mod file;
+mod json;
 mod locate;
 pub mod prefix;
-mod read;
+pub(crate) mod read;
 pub mod units;
 
 pub use error::Error;
+pub(crate) use locate::{line, problem, suggest};
 
 use gateway_common::{
     abi::settings::replay_mode,
     decide::rate::{Limits, Rate},
 };
 use ipnet::IpNet;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 
 /// Where the configuration lies unless said otherwise.
@@ -90,19 +92,19 @@ pub struct Agent {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Rates {
     /// Each entry of the allow-list that has no rate of its own.
-    #[serde(serialize_with = "limits")]
+    #[serde(serialize_with = "json::limits")]
     pub source: Limits,
     /// Each node.
-    #[serde(serialize_with = "limits")]
+    #[serde(serialize_with = "json::limits")]
     pub node: Limits,
     /// The LLN as a whole.
-    #[serde(serialize_with = "limits")]
+    #[serde(serialize_with = "json::limits")]
     pub lln: Limits,
     /// Each source at the agent's own ports, in packets.
-    #[serde(serialize_with = "rate")]
+    #[serde(serialize_with = "json::rate")]
     pub agent: Rate,
     /// Each association before its node has answered, in records.
-    #[serde(serialize_with = "rate")]
+    #[serde(serialize_with = "json::rate")]
     pub unproven: Rate,
 }
 
@@ -276,41 +278,6 @@ fn interface_names(directory: &Path) -> Result<Vec<String>, Error> {
         .collect();
     names.sort();
     Ok(names)
-}
-
-#[derive(Serialize)]
-struct RateShape {
-    per_second: Option<u64>,
-    burst: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct LimitsShape {
-    packets: RateShape,
-    bytes: RateShape,
-}
-
-impl RateShape {
-    fn new(rate: &Rate) -> Self {
-        // Rounded: the kernel's interval is, too.
-        let second = gateway_common::decide::rate::SECOND.saturating_add(rate.interval_ns / 2);
-        Self {
-            per_second: second.checked_div(rate.interval_ns),
-            burst: rate.burst_ns.checked_div(rate.interval_ns),
-        }
-    }
-}
-
-fn rate<S: Serializer>(rate: &Rate, out: S) -> Result<S::Ok, S::Error> {
-    RateShape::new(rate).serialize(out)
-}
-
-fn limits<S: Serializer>(limits: &Limits, out: S) -> Result<S::Ok, S::Error> {
-    LimitsShape {
-        packets: RateShape::new(&limits.packets),
-        bytes: RateShape::new(&limits.bytes),
-    }
-    .serialize(out)
 }
 
 #[cfg(test)]

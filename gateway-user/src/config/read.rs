@@ -68,7 +68,8 @@ fn names(key: &str, names: &[String], taken: &[String]) -> Result<Vec<String>, F
             ))
         };
         let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
-        if name.is_empty() || name.len() > 15 || !name.chars().all(plain) || name.starts_with('.') {
+        let length = (1..=15).contains(&name.len());
+        if !length || !name.chars().all(plain) || name == "." || name == ".." {
             return refuse("expected the name of an interface, of 1 to 15 bytes");
         }
         if taken.contains(name) {

@@ -2,15 +2,15 @@
 //!
 //! [`attach`] loads, pins and attaches; [`maps`] has a typed handle for each pinned map; [`table`]
 //! puts the allow-list there; [`replica`] runs packets against a copy.
-//X pub mod attach;
+pub mod attach;
 pub mod clock;
-//X pub mod links;
+pub mod links;
 pub mod maps;
 pub mod object;
 pub mod pins;
 pub mod plain;
-//X pub mod replica;
-//X pub mod table;
+pub mod replica;
+pub mod table;
 
 pub use maps::Maps;
 pub use pins::Pins;
@@ -32,7 +32,8 @@ pub enum Error {
     /// Pinned by another version.
     #[error(
         "the pinned maps are of version {found}, this program is of version {}: \
-         `gateway run` replaces them", gateway_common::abi::VERSION
+         `gateway run` replaces them",
+        gateway_common::abi::VERSION
     )]
     Version {
         /// The version found.

@@ -96,16 +96,13 @@ fn learned(old: Progress, new: Progress, record: &Record, hello: Option<&Hello>,
         (Progress::ANSWERED, true),
         (Progress::PROVEN, record.epoch > 0),
         (Progress::HANDSHAKE, new_hello),
-        (
-            Progress::COOKIE,
-            answered(handshake::HELLO_VERIFY_REQUEST),
-        ),
-        (
-            Progress::VALIDATED,
-            new_hello && old.has(Progress::COOKIE),
-        ),
+        (Progress::COOKIE, answered(handshake::HELLO_VERIFY_REQUEST)),
+        (Progress::VALIDATED, new_hello && old.has(Progress::COOKIE)),
     ] {
-        assert_eq!(new.has(flag), !opens_over(opens, flag) && (old.has(flag) || cause));
+        assert_eq!(
+            new.has(flag),
+            !opens_over(opens, flag) && (old.has(flag) || cause)
+        );
     }
     assert_eq!(gained & !(KEPT | Progress::HANDSHAKE), 0);
     assert_eq!(gained & Progress::NODE_INITIATED, 0);

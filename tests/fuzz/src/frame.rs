@@ -225,7 +225,10 @@ fn clear(data: &[u8], at: Offset, end: Offset, record: &Record) {
         record.body.get() + usize::from(record.length)
     );
     assert!(record.end <= end && record.length > 0 && record.sequence < 1 << 48);
-    assert!(matches!(record.content, content::CHANGE_CIPHER_SPEC..=24 | 26 | 27));
+    assert!(matches!(
+        record.content,
+        content::CHANGE_CIPHER_SPEC..=24 | 26 | 27
+    ));
     let header = &data[at.get()..record.body.get()];
     let numbers = u64::from(record.epoch) << 48 | record.sequence;
     assert_eq!((header[0], header[1]), (record.content, 0xfe));

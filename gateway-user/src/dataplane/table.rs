@@ -1,0 +1,464 @@
+//! The allow-list in the kernel: leases, policies, filter bits.
+//!
+//! Order keeps every instant closed: what an entry needs (policy, clean counters, filter bit) is
+//! written before the entry, an entry goes before what it used, and the generation grows last, on
+//! which every association asks again.
+use super::{
+    Error, Maps, Plain, Result, clock,
+    maps::{Index, Table, named},
+};
+use gateway_common::{
+    abi::{Control, PREFIX_LENGTHS_MAX, PREFIXES_MAX, PrefixKey, Settings, SourceState, filter},
+    decide::{
+        admission::{Lease, NODES_MAX, PORTS_MAX, Policy},
+        rate::Limits,
+    },
+    hash::HashKey,
+    wire::{Address, Prefix},
+};
+use ipnet::IpNet;
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::SystemTime,
+};
+
+/// What the allow-list grants a source or a prefix of sources.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    /// Who.
+    pub source: IpNet,
+    /// Nodes that may be reached; none means all.
+    pub nodes: Vec<IpNet>,
+    /// Ports that may be reached; none means all service ports.
+    pub ports: Vec<u16>,
+    /// Budget of each source.
+    pub limits: Limits,
+    /// Until when; none means for good.
+    pub expires: Option<SystemTime>,
+}
+
+/// What a [`Grants::sync`] changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Entries that are new or different.
+    pub written: usize,
+    /// Entries that are gone.
+    pub removed: usize,
+}
+
+/// Where an entry lies: exact addresses and prefixes have a map each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Place {
+    Address(Address),
+    Prefix(PrefixKey),
+}
+
+/// The allow-list's maps.
+pub struct Grants {
+    settings: Settings,
+    control: Table<Control>,
+    bits: Table<u64>,
+    sources: Index<Address, Lease>,
+    prefixes: Index<PrefixKey, Lease>,
+    policies: Table<Policy>,
+    state: Table<SourceState>,
+    /// What the maps hold: this process writes them under the allow-list's lock.
+    leases: HashMap<Place, Lease>,
+    /// Policies in use, and by how many leases.
+    used: BTreeMap<u32, (Policy, usize)>,
+}
+
+/// A prefix of any version on 128 bits.
+pub fn on_128_bits(net: &IpNet) -> Prefix {
+    let length = match net {
+        IpNet::V4(v4) => v4.prefix_len() + 96,
+        IpNet::V6(v6) => v6.prefix_len(),
+    };
+    Prefix::new(net.network().into(), length)
+}
+
+/// The prefix that a key stands for.
+pub fn net_of(key: &PrefixKey) -> Option<IpNet> {
+    let address = std::net::IpAddr::from(key.address);
+    let length = u8::try_from(key.length).ok()?;
+    let length = if address.is_ipv4() {
+        length.checked_sub(96)?
+    } else {
+        length
+    };
+    IpNet::new(address, length).ok()
+}
+
+impl Place {
+    fn of(net: &IpNet) -> Self {
+        let prefix = on_128_bits(net);
+        if net.prefix_len() == net.max_prefix_len() {
+            Self::Address(prefix.address)
+        } else {
+            Self::Prefix(PrefixKey {
+                address: prefix.address,
+                length: prefix.length().into(),
+            })
+        }
+    }
+}
+
+/// Two expiries are the same if they differ by less than clocks jitter.
+const JITTER_NS: u64 = 1_000_000_000;
+
+impl Grants {
+    /// The allow-list behind these maps.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn open(maps: &Maps) -> Result<Self> {
+        let mut grants = Self {
+            settings: maps.settings()?,
+            control: maps.table("CONTROL")?,
+            bits: maps.table("BITS")?,
+            sources: maps.sources()?,
+            prefixes: maps.prefixes()?,
+            policies: maps.policies()?,
+            state: maps.source_state()?,
+            leases: HashMap::new(),
+            used: BTreeMap::new(),
+        };
+        grants.load()?;
+        Ok(grants)
+    }
+
+    fn load(&mut self) -> Result<()> {
+        for entry in self.sources.iter() {
+            let (address, lease) = entry.map_err(named("SOURCES"))?;
+            self.leases.insert(Place::Address(address.0), lease.0);
+        }
+        for entry in self.prefixes.iter() {
+            let (key, lease) = entry.map_err(named("PREFIXES"))?;
+            self.leases.insert(Place::Prefix(key.0), lease.0);
+        }
+        for lease in self.leases.values() {
+            let policy = self
+                .policies
+                .get(&lease.policy, 0)
+                .map_err(named("POLICIES"))?
+                .0;
+            self.used.entry(lease.policy).or_insert((policy, 0)).1 += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes the allow-list these grants and nothing else. What stays keeps its budgets, counters
+    /// and replay memory.
+    ///
+    /// # Errors
+    /// [`Error::Full`] when there is no room, [`Error::Map`].
+    pub fn sync(&mut self, grants: &[Grant]) -> Result<Changes> {
+        let wanted: HashSet<Place> = grants
+            .iter()
+            .map(|grant| Place::of(&grant.source))
+            .collect();
+        let gone: Vec<Place> = self
+            .leases
+            .keys()
+            .filter(|place| !wanted.contains(place))
+            .copied()
+            .collect();
+        for place in &gone {
+            self.delete(place)?;
+        }
+        if !gone.is_empty() {
+            self.bump()?;
+        }
+        let mut written = 0;
+        for grant in grants {
+            written += usize::from(self.put(grant)?);
+        }
+        if !gone.is_empty() {
+            self.rebuild_bits()?;
+        }
+        if written > 0 || !gone.is_empty() {
+            self.bump()?;
+        }
+        Ok(Changes {
+            written,
+            removed: gone.len(),
+        })
+    }
+
+    /// Adds or replaces one entry; whether that changed anything.
+    ///
+    /// # Errors
+    /// As [`Grants::sync`].
+    pub fn grant(&mut self, grant: &Grant) -> Result<bool> {
+        let changed = self.put(grant)?;
+        if changed {
+            self.bump()?;
+        }
+        Ok(changed)
+    }
+
+    /// Removes one entry; whether there was one. Its filter bit stays until the next
+    /// [`Grants::sync`]: it costs a look-up and admits nobody.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn revoke(&mut self, source: &IpNet) -> Result<bool> {
+        let place = Place::of(source);
+        let present = self.leases.contains_key(&place);
+        if present {
+            self.delete(&place)?;
+            self.bump()?;
+        }
+        Ok(present)
+    }
+
+    fn delete(&mut self, place: &Place) -> Result<()> {
+        match place {
+            Place::Address(address) => {
+                self.sources
+                    .remove(&Plain(*address))
+                    .map_err(named("SOURCES"))?;
+            }
+            Place::Prefix(key) => {
+                self.prefixes
+                    .remove(&Plain(*key))
+                    .map_err(named("PREFIXES"))?;
+            }
+        }
+        if let Some(lease) = self.leases.remove(place) {
+            self.unuse(lease.policy);
+        }
+        Ok(())
+    }
+
+    fn unuse(&mut self, policy: u32) {
+        if let Some((_, leases)) = self.used.get_mut(&policy) {
+            *leases -= 1;
+            if *leases == 0 {
+                self.used.remove(&policy);
+            }
+        }
+    }
+
+    /// Writes an entry, unless it is there already.
+    fn put(&mut self, grant: &Grant) -> Result<bool> {
+        let place = Place::of(&grant.source);
+        let policy = policy_of(grant);
+        let expires_ns = clock::instant(grant.expires);
+        let present = self.leases.get(&place).copied();
+        if let Some(lease) = present {
+            let same = self
+                .used
+                .get(&lease.policy)
+                .is_some_and(|used| used.0 == policy);
+            if same && lease.expires_ns.abs_diff(expires_ns) < JITTER_NS {
+                return Ok(false);
+            }
+        }
+        let slot = match present {
+            Some(lease) => lease.slot,
+            None => self.clean_slot()?,
+        };
+        let lease = Lease {
+            expires_ns,
+            policy: self.policy(&policy)?,
+            slot,
+        };
+        self.set_bit(&place)?;
+        self.write(&place, lease)?;
+        self.used.entry(lease.policy).or_insert((policy, 0)).1 += 1;
+        if let Some(before) = self.leases.insert(place, lease) {
+            self.unuse(before.policy);
+        }
+        if matches!(place, Place::Prefix(_)) {
+            self.announce_lengths()?;
+        }
+        Ok(true)
+    }
+
+    fn write(&mut self, place: &Place, lease: Lease) -> Result<()> {
+        let (name, full, result) = match place {
+            Place::Address(address) => {
+                let full = self.no_room();
+                (
+                    "SOURCES",
+                    full,
+                    self.sources.insert(Plain(*address), Plain(lease), 0),
+                )
+            }
+            Place::Prefix(key) => {
+                let full = Error::Full {
+                    what: "the allow-list of prefixes",
+                    capacity: PREFIXES_MAX,
+                    remedy: "merge prefixes or remove some",
+                };
+                (
+                    "PREFIXES",
+                    full,
+                    self.prefixes.insert(Plain(*key), Plain(lease), 0),
+                )
+            }
+        };
+        result.map_err(|error| {
+            if is_full(&error) {
+                full
+            } else {
+                named(name)(error)
+            }
+        })
+    }
+
+    const fn no_room(&self) -> Error {
+        Error::Full {
+            what: "the allow-list",
+            capacity: self.settings.sources,
+            remedy: "raise sources.capacity",
+        }
+    }
+
+    /// The index of a policy with this content, made in a place that no lease refers to.
+    fn policy(&mut self, wanted: &Policy) -> Result<u32> {
+        if let Some((index, _)) = self.used.iter().find(|(_, (policy, _))| policy == wanted) {
+            return Ok(*index);
+        }
+        let capacity = self.policies.len();
+        let Some(free) = (0..capacity).find(|index| !self.used.contains_key(index)) else {
+            let remedy = "use the same nodes, ports and rates for several entries";
+            return Err(Error::Full {
+                what: "the table of different policies",
+                capacity,
+                remedy,
+            });
+        };
+        // a policy that was just given up may still be in the hands of a packet
+        self.bump()?;
+        self.policies
+            .set(free, Plain(*wanted), 0)
+            .map_err(named("POLICIES"))?;
+        Ok(free)
+    }
+
+    /// A slot that no lease has, with counters and budgets at zero.
+    fn clean_slot(&mut self) -> Result<u32> {
+        let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
+        let capacity = self.settings.sources;
+        let slot = if control.next_slot < capacity {
+            control.next_slot += 1;
+            self.control
+                .set(0, Plain(control), 0)
+                .map_err(named("CONTROL"))?;
+            control.next_slot - 1
+        } else {
+            let used: HashSet<u32> = self.leases.values().map(|lease| lease.slot).collect();
+            (0..capacity)
+                .find(|slot| !used.contains(slot))
+                .ok_or_else(|| self.no_room())?
+        };
+        let clean = Plain(SourceState::default());
+        self.state
+            .set(slot, clean, 0)
+            .map_err(named("SOURCE_STATE"))?;
+        Ok(slot)
+    }
+
+    fn bit(&self, place: &Place) -> filter::Bit {
+        let key = HashKey(self.settings.secret);
+        match place {
+            Place::Address(address) => filter::address(key, address),
+            Place::Prefix(prefix) => filter::prefix(
+                key,
+                &prefix.address,
+                u8::try_from(prefix.length).unwrap_or(128),
+            ),
+        }
+    }
+
+    fn set_bit(&mut self, place: &Place) -> Result<()> {
+        let bit = self.bit(place);
+        let index = bit.word & self.settings.bits_mask;
+        let word = self.bits.get(&index, 0).map_err(named("BITS"))?.0;
+        if word & bit.mask == 0 {
+            self.bits
+                .set(index, Plain(word | bit.mask), 0)
+                .map_err(named("BITS"))?;
+        }
+        Ok(())
+    }
+
+    /// Clears the bits of entries that are gone.
+    fn rebuild_bits(&mut self) -> Result<()> {
+        let mut words = HashMap::<u32, u64>::new();
+        for place in self.leases.keys() {
+            let bit = self.bit(place);
+            *words.entry(bit.word & self.settings.bits_mask).or_default() |= bit.mask;
+        }
+        for index in 0..self.bits.len() {
+            let wanted = words.get(&index).copied().unwrap_or(0);
+            if self.bits.get(&index, 0).map_err(named("BITS"))?.0 != wanted {
+                self.bits
+                    .set(index, Plain(wanted), 0)
+                    .map_err(named("BITS"))?;
+            }
+        }
+        self.announce_lengths()
+    }
+
+    /// Tells the programs which prefix lengths there are, longest first.
+    fn announce_lengths(&mut self) -> Result<()> {
+        let lengths: BTreeSet<u8> = self
+            .leases
+            .keys()
+            .filter_map(|place| match place {
+                Place::Address(_) => None,
+                Place::Prefix(key) => u8::try_from(key.length).ok(),
+            })
+            .collect();
+        if lengths.len() > PREFIX_LENGTHS_MAX {
+            return Err(Error::Full {
+                what: "the list of different prefix lengths",
+                capacity: PREFIX_LENGTHS_MAX as u32,
+                remedy: "use fewer different lengths",
+            });
+        }
+        let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
+        control.prefix_lengths = [0; PREFIX_LENGTHS_MAX];
+        for (place, length) in control.prefix_lengths.iter_mut().zip(lengths.iter().rev()) {
+            *place = *length;
+        }
+        control.prefix_count = lengths.len() as u32;
+        self.control
+            .set(0, Plain(control), 0)
+            .map_err(named("CONTROL"))
+    }
+
+    fn bump(&mut self) -> Result<()> {
+        let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
+        control.generation += 1;
+        self.control
+            .set(0, Plain(control), 0)
+            .map_err(named("CONTROL"))
+    }
+}
+
+fn is_full(error: &aya::maps::MapError) -> bool {
+    const E2BIG: i32 = nix::libc::E2BIG;
+    matches!(error, aya::maps::MapError::SyscallError(call)
+        if call.io_error.raw_os_error() == Some(E2BIG))
+}
+
+/// The policy of a grant. Lists that are too long were refused where they were read.
+fn policy_of(grant: &Grant) -> Policy {
+    let mut policy = Policy {
+        limits: grant.limits,
+        ..Policy::ANY
+    };
+    for (place, node) in policy.nodes.iter_mut().zip(&grant.nodes) {
+        *place = on_128_bits(node);
+    }
+    for (place, port) in policy.ports.iter_mut().zip(&grant.ports) {
+        *place = *port;
+    }
+    policy.node_count = grant.nodes.len().min(NODES_MAX) as u32;
+    policy.port_count = grant.ports.len().min(PORTS_MAX) as u32;
+    policy
+}
