@@ -18,22 +18,14 @@ impl Offset {
     #[inline(always)]
     pub fn advance(self, by: usize) -> Option<Self> {
         let next = self.get().wrapping_add(by);
-        if next > Self::MAX || next < by {
-            None
-        } else {
-            Some(Self(next as u16))
-        }
+        if next > Self::MAX || next < by { None } else { Some(Self(next as u16)) }
     }
 
     /// The position `by` bytes before this one, or `None` before the start.
     #[inline(always)]
     pub fn back(self, by: usize) -> Option<Self> {
         let at = self.get();
-        if by > at {
-            None
-        } else {
-            Some(Self((at - by) as u16))
-        }
+        if by > at { None } else { Some(Self((at - by) as u16)) }
     }
 
     /// Bytes from the start of the frame.

@@ -1,8 +1,5 @@
 //! The one place that reads packet memory.
-#![expect(
-    unsafe_code,
-    reason = "packet memory is two numbers that the kernel hands over"
-)]
+#![expect(unsafe_code, reason = "packet memory is two numbers that the kernel hands over")]
 use crate::kernel::fixed;
 use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
 use core::{arch::asm, ffi::c_void};
@@ -22,11 +19,7 @@ impl XdpFrame {
     /// The frame of a program's context.
     #[inline(always)]
     pub fn new(ctx: &XdpContext) -> Self {
-        Self {
-            start: ctx.data(),
-            end: ctx.data_end(),
-            ctx: ctx.ctx,
-        }
+        Self { start: ctx.data(), end: ctx.data_end(), ctx: ctx.ctx }
     }
 
     /// Bytes in the frame.
@@ -40,11 +33,7 @@ impl XdpFrame {
     fn locate(&self, at: Offset, size: usize) -> Option<usize> {
         let address = self.start + at.get();
         // a single byte's end is hidden: from `address < end` the verifier would learn nothing
-        let stop = if size == 1 {
-            fixed(address as u64 + 1) as usize
-        } else {
-            address + size
-        };
+        let stop = if size == 1 { fixed(address as u64 + 1) as usize } else { address + size };
         if stop > self.end { None } else { Some(address) }
     }
 }
@@ -77,24 +66,15 @@ impl Frame for XdpFrame {
     }
     #[inline(always)]
     fn short(&self, at: Offset) -> Option<u16> {
-        Some(u16::from_be(
-            load!(self, at, 2, "{value} = *(u16 *)({address} + 0)") as u16,
-        ))
+        Some(u16::from_be(load!(self, at, 2, "{value} = *(u16 *)({address} + 0)") as u16))
     }
     #[inline(always)]
     fn half(&self, at: Offset) -> Option<u32> {
-        Some(u32::from_be(
-            load!(self, at, 4, "{value} = *(u32 *)({address} + 0)") as u32,
-        ))
+        Some(u32::from_be(load!(self, at, 4, "{value} = *(u32 *)({address} + 0)") as u32))
     }
     #[inline(always)]
     fn word(&self, at: Offset) -> Option<u64> {
-        Some(u64::from_be(load!(
-            self,
-            at,
-            8,
-            "{value} = *(u64 *)({address} + 0)"
-        )))
+        Some(u64::from_be(load!(self, at, 8, "{value} = *(u64 *)({address} + 0)")))
     }
     #[inline(always)]
     fn address(&self, at: Offset) -> Option<Address> {

@@ -24,17 +24,11 @@ pub fn conflict(frame: &XdpFrame, key: &AssociationKey) {
 #[inline(never)]
 fn write_opened(frame: &XdpFrame, key: &AssociationKey) {
     let (frame, key) = (kernel::whole(frame), kernel::whole(key));
-    debug!(
-        frame,
-        "association opened: node {:i} peer {:i}", key.node.octets, key.peer.octets
-    );
+    debug!(frame, "association opened: node {:i} peer {:i}", key.node.octets, key.peer.octets);
 }
 
 #[inline(never)]
 fn write_conflict(frame: &XdpFrame, key: &AssociationKey) {
     let (frame, key) = (kernel::whole(frame), kernel::whole(key));
-    warn!(
-        frame,
-        "forged record: node {:i} peer {:i}", key.node.octets, key.peer.octets
-    );
+    warn!(frame, "forged record: node {:i} peer {:i}", key.node.octets, key.peer.octets);
 }

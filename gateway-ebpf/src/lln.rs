@@ -58,11 +58,7 @@ fn leave(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
     }
     let upper = parse::transport(frame, ip).map_err(|_| Reason::Malformed)?;
     let admitted = match upper {
-        Upper::Udp {
-            ports,
-            payload,
-            end,
-        } => datagram(frame, ip, ports, payload, end)?,
+        Upper::Udp { ports, payload, end } => datagram(frame, ip, ports, payload, end)?,
         _ => admit::admit(&ip.destination, &ip.source, 0, Side::Lln)?,
     };
     account(&admitted, ip);
@@ -86,10 +82,7 @@ fn datagram(
     };
     let flow = admit::associate(frame, &key, Side::Lln)?;
     // 4. What does it tell? 5. Is it more than its receiver may get?
-    let refuse = |reason| Refusal {
-        reason,
-        slot: flow.admitted.slot,
-    };
+    let refuse = |reason| Refusal { reason, slot: flow.admitted.slot };
     learn::learn(frame, &flow, payload, end).map_err(refuse)?;
     learn::answer(&flow, ip.length).map_err(refuse)?;
     Ok(flow.admitted)

@@ -6,10 +6,7 @@ fn main() {}
 
 #[cfg(target_arch = "bpf")]
 mod bpf {
-    #![expect(
-        unsafe_code,
-        reason = "symbols that the kernel and the loader look for by name"
-    )]
+    #![expect(unsafe_code, reason = "symbols that the kernel and the loader look for by name")]
     use aya_ebpf::{macros::xdp, programs::XdpContext};
     use gateway_ebpf::{frame::XdpFrame, lln, settle, wan};
 

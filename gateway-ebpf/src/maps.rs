@@ -132,9 +132,7 @@ pub fn association(key: &AssociationKey) -> Option<*mut Association> {
 #[inline(always)]
 pub fn scratch() -> Option<&'static mut Association> {
     // SAFETY: this CPU's own slot, and a program is not interrupted by another on the same CPU.
-    SCRATCH
-        .get_ptr_mut(0)
-        .map(|association| unsafe { &mut *association })
+    SCRATCH.get_ptr_mut(0).map(|association| unsafe { &mut *association })
 }
 
 /// Adds an association unless another CPU just did.

@@ -1,9 +1,6 @@
 //! The program's constants. The loader writes them before the kernel sees the program, which then
 //! knows their values and removes the branches that they rule out.
-#![expect(
-    unsafe_code,
-    reason = "read so that the compiler does not take the initial values"
-)]
+#![expect(unsafe_code, reason = "read so that the compiler does not take the initial values")]
 use gateway_common::{
     abi::settings::{LLN_PREFIXES_MAX, PORTS_MAX, Settings},
     decide::rate::{Limits, Rate},
@@ -31,11 +28,7 @@ macro_rules! rate {
 
 #[inline(always)]
 pub fn link() -> Link {
-    if read!(raw_ip) == 0 {
-        Link::Ethernet
-    } else {
-        Link::Ip
-    }
+    if read!(raw_ip) == 0 { Link::Ethernet } else { Link::Ip }
 }
 #[inline(always)]
 pub fn interface() -> u32 {
@@ -71,17 +64,11 @@ pub fn key() -> HashKey {
 }
 #[inline(always)]
 pub fn node() -> Limits {
-    Limits {
-        packets: rate!(node.packets),
-        bytes: rate!(node.bytes),
-    }
+    Limits { packets: rate!(node.packets), bytes: rate!(node.bytes) }
 }
 #[inline(always)]
 pub fn lln() -> Limits {
-    Limits {
-        packets: rate!(lln.packets),
-        bytes: rate!(lln.bytes),
-    }
+    Limits { packets: rate!(lln.packets), bytes: rate!(lln.bytes) }
 }
 #[inline(always)]
 pub fn agent() -> Rate {

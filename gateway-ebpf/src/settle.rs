@@ -30,10 +30,7 @@ pub const NO_SLOT: u32 = u32::MAX;
 impl From<Reason> for Refusal {
     #[inline(always)]
     fn from(reason: Reason) -> Self {
-        Self {
-            reason,
-            slot: NO_SLOT,
-        }
+        Self { reason, slot: NO_SLOT }
     }
 }
 
@@ -105,11 +102,7 @@ fn report(frame: &XdpFrame, reason: Reason) {
         return;
     };
     let length = frame.length() as u32;
-    let captured = if length > SNAPSHOT as u32 {
-        SNAPSHOT as u32
-    } else {
-        length
-    };
+    let captured = if length > SNAPSHOT as u32 { SNAPSHOT as u32 } else { length };
     // Written in place: a copy of an event would take a third of the stack.
     let event = entry.as_mut_ptr();
     // SAFETY: the ring reserved room for an event; only addresses of its fields are taken.

@@ -48,11 +48,7 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
     // 4. Content.
     let upper = parse::transport(frame, &ip).map_err(|_| Reason::Malformed)?;
     match content::inspect(&ip, &upper)? {
-        Content::Datagram {
-            ports,
-            payload,
-            end,
-        } => datagram(frame, &ip, ports, payload, end),
+        Content::Datagram { ports, payload, end } => datagram(frame, &ip, ports, payload, end),
         Content::Plain { port } => plain(&ip, port),
     }
 }

@@ -51,9 +51,7 @@ fn payloads() -> Vec<Vec<u8>> {
         dtls::finished(0, 0x5a),
     ];
     let report = [0, 1, 0, 0, 0, 0, 0, 9, 0xff, 0xff];
-    let eight: Vec<u8> = (0..8)
-        .flat_map(|n| dtls::application(n, &[7; 16]))
-        .collect();
+    let eight: Vec<u8> = (0..8).flat_map(|n| dtls::application(n, &[7; 16])).collect();
     let part = dtls::handshake_fragment(1, 0, 200, 40, &[3; 20]);
     vec![
         hello.record(0, 0),
@@ -70,11 +68,7 @@ fn payloads() -> Vec<Vec<u8>> {
         dtls::cid_record(&[1, 2, 3, 4], 1, 4, &[8; 24]),
         dtls::unified(3, 77, None, &[4; 24]),
         dtls::unified(3, 78, Some(&[1, 2]), &[4; 24]),
-        [
-            dtls::unified(2, 1, None, &[4; 24]),
-            dtls::unified(3, 2, None, &[5; 24]),
-        ]
-        .concat(),
+        [dtls::unified(2, 1, None, &[4; 24]), dtls::unified(3, 2, None, &[5; 24])].concat(),
         dtls::application(1, &[7; 16])[..20].to_vec(),
         b"\x40\x01\x00\x01\xbbcoap".to_vec(),
     ]
@@ -110,9 +104,7 @@ fn headers() -> Vec<Vec<u8>> {
 fn others() -> Vec<Vec<u8>> {
     let router = IpAddr::from(INTERNET);
     let quoted = Packet::udp6(NODE, BACKEND, 5684, 40_000).raw_ip().build();
-    let quoted_v4 = Packet::udp4(ROUTER_V4, BACKEND_V4, 5684, 40_000)
-        .raw_ip()
-        .build();
+    let quoted_v4 = Packet::udp4(ROUTER_V4, BACKEND_V4, 5684, 40_000).raw_ip().build();
     let tcp = Packet::tcp6(BACKEND, NODE, 40_000, 443);
     vec![
         tcp.clone().build(),
@@ -124,12 +116,8 @@ fn others() -> Vec<Vec<u8>> {
         icmp::packet_too_big(router, 1280, &quoted).build(),
         icmp::port_unreachable(router, &quoted).raw_ip().build(),
         icmp::time_exceeded(INTERNET_V4.into(), &quoted_v4).build(),
-        Packet::icmp(ROUTER.into(), NODE.into(), 135, 0, 0)
-            .hops(255)
-            .build(),
-        Packet::ip(BACKEND.into(), NODE.into(), 50)
-            .payload([1; 24])
-            .build(),
+        Packet::icmp(ROUTER.into(), NODE.into(), 135, 0, 0).hops(255).build(),
+        Packet::ip(BACKEND.into(), NODE.into(), 50).payload([1; 24]).build(),
         Packet::udp6(BACKEND, NODE, 1, 2).ether_type(0x0806).build(),
     ]
 }
@@ -173,18 +161,11 @@ fn associations() -> Vec<Vec<u8>> {
         [NODE_SENDS, HANDSHAKE, 1, 0],
         [BACKEND_SENDS, DATA, 1, 1],
     ];
-    let renew = [
-        [NODE_SENDS, CHANGE, 1, 9],
-        [BACKEND_SENDS, DATA, 2, 0],
-        [BACKEND_SENDS, DATA, 4, 0],
-    ];
+    let renew =
+        [[NODE_SENDS, CHANGE, 1, 9], [BACKEND_SENDS, DATA, 2, 0], [BACKEND_SENDS, DATA, 4, 0]];
     let twice = [&shake[..], &shake].concat();
     let renewed = [&shake[..], &renew].concat();
-    let late = [
-        &shake[..],
-        &[[NODE_SENDS, HANDSHAKE, 0, 2], [NODE_SENDS, CHANGE, 0, 6]],
-    ]
-    .concat();
+    let late = [&shake[..], &[[NODE_SENDS, HANDSHAKE, 0, 2], [NODE_SENDS, CHANGE, 0, 6]]].concat();
     let cold = (0..16).map(|n| [BACKEND_SENDS, n % 8, n, 7 * n]).collect();
     let ends = (0..16).map(|n| [n % 2, n / 3, n, 0x40 + n]).collect();
     let node_first: Vec<_> = (0..16).map(|n| [NODE_SENDS, n % 8, n % 3, n]).collect();
@@ -212,12 +193,7 @@ fn replays() -> Vec<Vec<u8>> {
     const CPU_1: u8 = 8;
     let fill: Vec<_> = (0..20).map(|n| [ADMIT, 0, 4 * n]).collect();
     let same = [[ADMIT, 0, 4]; 3];
-    let conflict = [
-        [ADMIT, 0, 4],
-        [ADMIT, 0, 8],
-        [ADMIT, 32, 12],
-        [ADMIT, 64, 16],
-    ];
+    let conflict = [[ADMIT, 0, 4], [ADMIT, 0, 8], [ADMIT, 32, 12], [ADMIT, 64, 16]];
     let pair = [
         [LOOK, 0, 4],
         [LOOK | CPU_1, 0, 4],
@@ -230,18 +206,9 @@ fn replays() -> Vec<Vec<u8>> {
     let races: Vec<_> = (0..20).map(|n| [RACE | (n % 8) << 4, 0, 4 * n]).collect();
     let spread: Vec<_> = (0..64).map(|n| [ADMIT, 4 * n, n]).collect();
     let again = [&fill[..], &fill].concat();
-    [
-        &fill[..],
-        &same,
-        &conflict,
-        &pair,
-        &late,
-        &races,
-        &spread,
-        &again,
-    ]
-    .map(|steps| steps.as_flattened().to_vec())
-    .to_vec()
+    [&fill[..], &same, &conflict, &pair, &late, &races, &spread, &again]
+        .map(|steps| steps.as_flattened().to_vec())
+        .to_vec()
 }
 
 /// An opening of seven bytes, then steps of four; see tests/fuzz/src/rate.rs.
@@ -249,37 +216,13 @@ fn rates() -> Vec<Vec<u8>> {
     let number = |mantissa: u8, shift: u8| [mantissa, shift];
     let mut seeds = Vec::new();
     for (kind, first, second, start, wait) in [
-        (
-            0,
-            number(10, 0),
-            number(3, 0),
-            number(1, 30),
-            number(25, 22),
-        ),
-        (
-            0,
-            number(100, 3),
-            number(10, 0),
-            number(1, 40),
-            number(1, 20),
-        ),
+        (0, number(10, 0), number(3, 0), number(1, 30), number(25, 22)),
+        (0, number(100, 3), number(10, 0), number(1, 40), number(1, 20)),
         (0, number(0, 0), number(1, 0), number(1, 0), number(1, 0)),
         (0, number(1, 40), number(1, 50), number(1, 0), number(1, 0)),
         (1, number(1, 20), number(1, 25), number(0, 0), number(1, 19)),
-        (
-            1,
-            number(1, 10),
-            number(1, 0x80 + 63),
-            number(1, 62),
-            number(1, 60),
-        ),
-        (
-            1,
-            number(1, 63),
-            number(1, 63),
-            number(1, 0x80 + 63),
-            number(1, 0),
-        ),
+        (1, number(1, 10), number(1, 0x80 + 63), number(1, 62), number(1, 60)),
+        (1, number(1, 63), number(1, 63), number(1, 0x80 + 63), number(1, 0)),
         (1, number(1, 0), number(0, 0), number(1, 5), number(1, 1)),
     ] {
         let mut seed = [&[kind][..], &first, &second, &start].concat();

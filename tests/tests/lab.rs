@@ -31,9 +31,7 @@ fn every_namespace_reaches_every_other() -> Result<()> {
     need::root_and_tools(&[]);
     let lab = Lab::new()?;
     for from in lab.all() {
-        for to in [
-            BACKEND, BACKEND_2, ATTACKER, INTERNET, ROUTER, ROUTER_LLN, NODE, NODE_2,
-        ] {
+        for to in [BACKEND, BACKEND_2, ATTACKER, INTERNET, ROUTER, ROUTER_LLN, NODE, NODE_2] {
             assert!(from.pings(to), "{} does not reach {to}", from.name());
         }
     }
@@ -53,10 +51,7 @@ fn a_lab_is_up_within_two_seconds() -> Result<()> {
         Lab::new().map(|_lab| begin.elapsed())
     };
     let times = [took()?, took()?, took()?];
-    assert!(
-        times.iter().any(|time| *time < Duration::from_secs(2)),
-        "{times:?}"
-    );
+    assert!(times.iter().any(|time| *time < Duration::from_secs(2)), "{times:?}");
     Ok(())
 }
 
@@ -66,10 +61,7 @@ fn devices_are_set_as_told() -> Result<()> {
     let lab = Lab::new()?;
     let device = lab.internet.device("up0");
     let features = lab.internet.run(&["ethtool", "-k", "up0"])?;
-    assert!(
-        features.contains("generic-receive-offload: on"),
-        "{features}"
-    );
+    assert!(features.contains("generic-receive-offload: on"), "{features}");
     assert!(features.contains("tx-checksumming: off"), "{features}");
     let before = device.counter("rx", "packets")?;
     assert!(lab.router.pings(INTERNET));
@@ -103,9 +95,7 @@ fn entered_threads_and_commands_see_the_same_network() -> Result<()> {
     let seen = namespace.run(&["sysctl", "-n", "net.ipv6.conf.all.hop_limit"])?;
     assert_eq!(seen.trim(), "33");
     let bpffs = namespace.run(&["stat", "-f", "-c", "%T", "/sys/fs/bpf"])?;
-    let outside = Command::new("stat")
-        .args(["-f", "-c", "%T", "/sys/fs/bpf"])
-        .output()?;
+    let outside = Command::new("stat").args(["-f", "-c", "%T", "/sys/fs/bpf"]).output()?;
     assert_eq!(bpffs.as_bytes(), outside.stdout);
     Ok(())
 }
@@ -113,10 +103,7 @@ fn entered_threads_and_commands_see_the_same_network() -> Result<()> {
 #[test]
 fn children_are_heard_and_do_not_outlive_their_handle() -> Result<()> {
     let mut command = Command::new("sh");
-    command.args([
-        "-c",
-        "echo ready; read word; echo got $word; echo oops >&2; exec cat",
-    ]);
+    command.args(["-c", "echo ready; read word; echo got $word; echo oops >&2; exec cat"]);
     let mut child = Child::spawn(command)?;
     child.wait_for_line("ready", SOON)?;
     let mark = child.mark();
@@ -124,11 +111,7 @@ fn children_are_heard_and_do_not_outlive_their_handle() -> Result<()> {
     assert_eq!(child.wait_for_line_since(mark, "got", SOON)?, "got hello");
     child.wait_for_line("oops", SOON)?;
     let process = format!("/proc/{}", child.pid());
-    assert!(
-        child
-            .wait_for_line("never", Duration::from_millis(50))
-            .is_err()
-    );
+    assert!(child.wait_for_line("never", Duration::from_millis(50)).is_err());
     drop(child);
     assert!(!Path::new(&process).exists());
 
@@ -147,10 +130,7 @@ fn a_tun_device_carries_raw_packets_both_ways() -> Result<()> {
     let mut tun = link::tun(&namespace, "tun0")?;
     let device = namespace.device("tun0");
     device.address("2001:db8:7::1/64")?;
-    let (here, there) = (
-        "2001:db8:7::1".parse::<IpAddr>()?,
-        "2001:db8:7::2".parse::<IpAddr>()?,
-    );
+    let (here, there) = ("2001:db8:7::1".parse::<IpAddr>()?, "2001:db8:7::2".parse::<IpAddr>()?);
     let request = icmp::echo_request(there, here, 1, 1).raw_ip().build();
     let reply = icmp::echo_reply(here, there, 1, 1).raw_ip().build();
     let mut buffer = [0; 1500];
@@ -166,11 +146,7 @@ fn a_tun_device_carries_raw_packets_both_ways() -> Result<()> {
 
 #[test]
 fn coap_over_dtls_works_with_both_libraries() -> Result<()> {
-    need::root_and_tools(&[
-        "coap-client-openssl",
-        "coap-server-openssl",
-        "coap-server-notls",
-    ]);
+    need::root_and_tools(&["coap-client-openssl", "coap-server-openssl", "coap-server-notls"]);
     let lab = Lab::new()?;
     let psk = Psk::default();
     let server = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
@@ -182,22 +158,13 @@ fn coap_over_dtls_works_with_both_libraries() -> Result<()> {
     assert_eq!(server.requests(), 4, "{}", server.child.output());
     let wrong = Psk::new("node1", b"another key");
     let stranger = coap::Client::new(&lab.attacker, Flavour::OpenSsl, &wrong);
-    assert!(
-        stranger
-            .timeout(Duration::from_secs(1))
-            .get(NODE.into(), "time")
-            .is_err()
-    );
+    assert!(stranger.timeout(Duration::from_secs(1)).get(NODE.into(), "time").is_err());
     Ok(())
 }
 
 #[test]
 fn coap_servers_of_gnutls_and_in_the_clear_answer() -> Result<()> {
-    need::root_and_tools(&[
-        "coap-client-gnutls",
-        "coap-server-gnutls",
-        "coap-server-notls",
-    ]);
+    need::root_and_tools(&["coap-client-gnutls", "coap-server-gnutls", "coap-server-notls"]);
     let lab = Lab::new()?;
     let psk = Psk::default();
     let _sealed = coap::Server::start(&lab.node, Flavour::GnuTls, NODE.into(), &psk)?;
@@ -235,9 +202,7 @@ fn openssl_sessions_run_over_tls_too() -> Result<()> {
     let lab = Lab::new()?;
     let psk = Psk::default();
     let tls = openssl::Protocol::Tls12;
-    let router = openssl::Settings::new(&lab.router, &psk)
-        .protocol(tls)
-        .arguments(&["-rev"]);
+    let router = openssl::Settings::new(&lab.router, &psk).protocol(tls).arguments(&["-rev"]);
     let _server = router.listen(at(ROUTER_V4, 4433))?;
     let backend = openssl::Settings::new(&lab.backend, &psk).protocol(tls);
     let mut client = backend.connect(at(ROUTER_V4, 4433))?;
@@ -267,12 +232,8 @@ fn gnutls_runs_over_tls_too() -> Result<()> {
     need::root_and_tools(&["gnutls-cli", "gnutls-serv"]);
     let lab = Lab::new()?;
     let psk = Psk::default();
-    let _server = gnutls::Settings::new(&lab.router, &psk)
-        .tls()
-        .listen(at(ROUTER, 5684))?;
-    let mut client = gnutls::Settings::new(&lab.backend, &psk)
-        .tls()
-        .connect(at(ROUTER, 5684))?;
+    let _server = gnutls::Settings::new(&lab.router, &psk).tls().listen(at(ROUTER, 5684))?;
+    let mut client = gnutls::Settings::new(&lab.backend, &psk).tls().connect(at(ROUTER, 5684))?;
     client.echo("lamp on", SOON)
 }
 
@@ -284,9 +245,7 @@ fn a_capture_holds_the_records_of_a_session() -> Result<()> {
     let _server = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
     let capture = Capture::start(lab.router.device("lln0"))?;
     let client = coap::Client::new(&lab.backend, Flavour::OpenSsl, &psk);
-    client
-        .from(BACKEND.into(), 42_000)
-        .get(NODE.into(), "time")?;
+    client.from(BACKEND.into(), 42_000).get(NODE.into(), "time")?;
     let frames = capture.stop();
     let client = at(BACKEND, 42_000);
     let from_client: Vec<_> = frames
@@ -296,15 +255,8 @@ fn a_capture_holds_the_records_of_a_session() -> Result<()> {
         .flat_map(|datagram| dtls::records(&datagram.payload).expect("whole DTLS records"))
         .collect();
     let hello = from_client.first().expect("a record");
-    assert_eq!(
-        (hello.content_type, hello.epoch, hello.seq),
-        (dtls::content::HANDSHAKE, 0, 0)
-    );
-    assert!(
-        from_client
-            .iter()
-            .any(|r| r.epoch == 1 && r.content_type == 23)
-    );
+    assert_eq!((hello.content_type, hello.epoch, hello.seq), (dtls::content::HANDSHAKE, 0, 0));
+    assert!(from_client.iter().any(|r| r.epoch == 1 && r.content_type == 23));
     assert!(frames.iter().all(|frame| has_right_checksum(frame)));
     Ok(())
 }
@@ -372,10 +324,7 @@ fn fragments_are_put_together_again_by_a_host() -> Result<()> {
     socket.set_read_timeout(Some(SOON))?;
     let whole = Packet::udp6(BACKEND, NODE, 40_000, 9).payload([7; 500]);
     let frames = whole.ethernet(MAC_UP0, MAC_WAN0).fragments(200, 77);
-    assert_eq!(
-        Injector::new(lab.internet.device("up0"))?.send_many(&frames)?,
-        3
-    );
+    assert_eq!(Injector::new(lab.internet.device("up0"))?.send_many(&frames)?, 3);
     let mut buffer = [0; 1000];
     assert_eq!(socket.recv_from(&mut buffer)?, (500, at(BACKEND, 40_000)));
     Ok(())

@@ -23,9 +23,7 @@ fn built_packets_are_well_formed() -> Result<()> {
         udp.clone().checksum(1).build(),
         udp.ip_length(9).build(),
         Packet::tcp6(BACKEND, NODE, 40_000, 443).checksum(1).build(),
-        Packet::udp4(BACKEND_V4, ROUTER_V4, 1, 9)
-            .ip_checksum(1)
-            .build(),
+        Packet::udp4(BACKEND_V4, ROUTER_V4, 1, 9).ip_checksum(1).build(),
     ];
     for line in judged(&wrong)? {
         assert!(!is_sound(&line), "nothing wrong was found: {line}");
@@ -39,23 +37,12 @@ fn judged(frames: &[Vec<u8>]) -> Result<Vec<String>> {
     let path = folder.path().join("shapes.pcap");
     pcap::write_frames(&path, pcap::ETHERNET, frames)?;
     let mut tshark = Command::new("tshark");
-    tshark
-        .arg("-r")
-        .arg(&path)
-        .args(["-d", "udp.port==5684,dtls", "-T", "fields"]);
-    for option in [
-        "ip.check_checksum",
-        "udp.check_checksum",
-        "tcp.check_checksum",
-    ] {
+    tshark.arg("-r").arg(&path).args(["-d", "udp.port==5684,dtls", "-T", "fields"]);
+    for option in ["ip.check_checksum", "udp.check_checksum", "tcp.check_checksum"] {
         tshark.args(["-o", &format!("{option}:TRUE")]);
     }
     let states = ["ip", "udp", "tcp", "icmpv6", "icmp"].map(|p| format!("{p}.checksum.status"));
-    for field in states
-        .iter()
-        .map(String::as_str)
-        .chain(["_ws.malformed", "frame.protocols"])
-    {
+    for field in states.iter().map(String::as_str).chain(["_ws.malformed", "frame.protocols"]) {
         tshark.args(["-e", field]);
     }
     let text = String::from_utf8(tshark.output()?.stdout)?;
@@ -64,35 +51,20 @@ fn judged(frames: &[Vec<u8>]) -> Result<Vec<String>> {
 
 fn is_sound(line: &str) -> bool {
     let fields: Vec<_> = line.split('\t').collect();
-    let states: Vec<_> = fields[..5]
-        .iter()
-        .flat_map(|field| field.split(','))
-        .collect();
+    let states: Vec<_> = fields[..5].iter().flat_map(|field| field.split(',')).collect();
     states.contains(&"1") && !states.contains(&"0") && fields[5].is_empty()
 }
 
 fn shapes() -> Vec<Vec<u8>> {
     let hello = dtls::ClientHello::new();
     let udp = Packet::udp6(BACKEND, NODE, 40_000, 5684);
-    let quoted = Packet::udp6(NODE, BACKEND, 5684, 40_000)
-        .raw_ip()
-        .payload(b"reply")
-        .build();
+    let quoted = Packet::udp6(NODE, BACKEND, 5684, 40_000).raw_ip().payload(b"reply").build();
     let (mine, other) = (BACKEND.into(), NODE.into());
     vec![
         udp.clone().payload(hello.record(0, 0)).build(),
-        udp.clone()
-            .payload(hello.clone().cookie(&[7; 16]).record(1, 1))
-            .vlan(5)
-            .build(),
-        udp.clone()
-            .payload(dtls::hello_verify_request(0, &[7; 16]))
-            .vlan(5)
-            .vlan(6)
-            .build(),
-        udp.clone()
-            .payload(dtls::server_hello(1, 1, dtls::PSK_CCM8))
-            .build(),
+        udp.clone().payload(hello.clone().cookie(&[7; 16]).record(1, 1)).vlan(5).build(),
+        udp.clone().payload(dtls::hello_verify_request(0, &[7; 16])).vlan(5).vlan(6).build(),
+        udp.clone().payload(dtls::server_hello(1, 1, dtls::PSK_CCM8)).build(),
         udp.clone()
             .payload([dtls::change_cipher_spec(0, 2), dtls::finished(0, 9)].concat())
             .build(),
@@ -107,9 +79,7 @@ fn shapes() -> Vec<Vec<u8>> {
             .options(&[1, 1, 1])
             .payload(dtls::application(3, b"four"))
             .build(),
-        Packet::tcp6(BACKEND, NODE, 40_000, 443)
-            .tcp_options(&[2, 4, 5, 0xa0])
-            .build(),
+        Packet::tcp6(BACKEND, NODE, 40_000, 443).tcp_options(&[2, 4, 5, 0xa0]).build(),
         Packet::tcp4(BACKEND_V4, ROUTER_V4, 40_000, 443)
             .flags(flag::ACK | flag::PSH)
             .seq(7)
@@ -125,25 +95,15 @@ fn shapes() -> Vec<Vec<u8>> {
 
 #[test]
 fn what_was_built_reads_back() {
-    let (src, dst) = (
-        SocketAddr::new(BACKEND.into(), 40_000),
-        SocketAddr::new(NODE.into(), 5684),
-    );
+    let (src, dst) = (SocketAddr::new(BACKEND.into(), 40_000), SocketAddr::new(NODE.into(), 5684));
     let packet = Packet::udp(src, dst).payload(dtls::application(1, b"sealed"));
-    let stretched = packet
-        .clone()
-        .extension(Extension::destination())
-        .vlan(5)
-        .trailer(&[0; 4]);
+    let stretched = packet.clone().extension(Extension::destination()).vlan(5).trailer(&[0; 4]);
     let datagram = Datagram::from_frame(&stretched.build()).expect("UDP");
     assert_eq!((datagram.src, datagram.dst), (src, dst));
     assert_eq!(datagram.packet().build(), packet.build());
     let reset = Packet::tcp(src, dst).flags(flag::RST).seq(u32::MAX).build();
     let segment = Segment::from_frame(&reset).expect("TCP");
-    assert_eq!(
-        (segment.flags, segment.seq, segment.dst),
-        (flag::RST, u32::MAX, dst)
-    );
+    assert_eq!((segment.flags, segment.seq, segment.dst), (flag::RST, u32::MAX, dst));
     let error = icmp::time_exceeded(NODE.into(), &packet.clone().raw_ip().build()).build();
     assert_eq!(read::icmp_of(&error), Some((3, 0)));
     assert_eq!(packet.clone().truncate(20).build().len(), 20);

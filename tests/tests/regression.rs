@@ -34,11 +34,7 @@ fn rate() {
 }
 
 fn replay_all(target: &str, body: fn(&[u8])) {
-    let folder = |kind: &str| {
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("fuzz")
-            .join(kind)
-    };
+    let folder = |kind: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind);
     let corpus = inputs(&folder("corpus").join(target));
     let count = corpus.len();
     assert!(count >= CORPUS_MIN, "{target}: a corpus of {count} inputs");

@@ -20,10 +20,7 @@ pub struct Bit {
 }
 
 const fn bit(hash: u64) -> Bit {
-    Bit {
-        word: hash as u32,
-        mask: 1 << (hash >> 58),
-    }
+    Bit { word: hash as u32, mask: 1 << (hash >> 58) }
 }
 
 /// The bit of an address.

@@ -30,8 +30,8 @@ pub struct Interface {
     pub role: u32,
     /// Frames start with the IP header.
     pub raw_ip: u32,
-    /// 0 in use; later words keep the size a multiple of eight.
-    pub reserved: u32,
+    /// 1 where the driver runs the program, 2 where the network stack does.
+    pub mode: u32,
     /// Its name, padded with zeros.
     pub name: [u8; 16],
 }

@@ -78,14 +78,8 @@ impl Settings {
         sources: 1,
         reserved: 0,
         secret: 0,
-        node: Limits {
-            packets: Rate::UNLIMITED,
-            bytes: Rate::UNLIMITED,
-        },
-        lln: Limits {
-            packets: Rate::UNLIMITED,
-            bytes: Rate::UNLIMITED,
-        },
+        node: Limits { packets: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
+        lln: Limits { packets: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
         agent: Rate::UNLIMITED,
         unproven: Rate::UNLIMITED,
         lln_prefixes: [Prefix::NONE; LLN_PREFIXES_MAX],
@@ -97,19 +91,13 @@ impl Settings {
     /// How frames of the interface start.
     #[inline(always)]
     pub const fn link(&self) -> Link {
-        if self.raw_ip == 0 {
-            Link::Ethernet
-        } else {
-            Link::Ip
-        }
+        if self.raw_ip == 0 { Link::Ethernet } else { Link::Ip }
     }
 
     /// Whether `address` lies in the LLN.
     #[inline(always)]
     pub fn in_lln(&self, address: &Address) -> bool {
-        self.lln_prefixes
-            .iter()
-            .any(|prefix| prefix.contains(address))
+        self.lln_prefixes.iter().any(|prefix| prefix.contains(address))
     }
 }
 

@@ -100,11 +100,7 @@ mod tests {
     fn lists_are_exact() {
         let node = Address::from_words(0x2001_0db8_0001_0000, 0x10);
         let other = Address::from_words(0x2001_0db8_0001_0000, 0x11);
-        let mut policy = Policy {
-            node_count: 1,
-            port_count: 1,
-            ..Policy::ANY
-        };
+        let mut policy = Policy { node_count: 1, port_count: 1, ..Policy::ANY };
         policy.nodes[0] = Prefix::new(node, 128);
         policy.ports[0] = 5684;
         assert_eq!(policy.permit(&node, 5684), Ok(()));
@@ -115,19 +111,9 @@ mod tests {
 
     #[test]
     fn a_lease_ends_at_its_instant() {
-        let lease = Lease {
-            expires_ns: 10,
-            policy: 0,
-            slot: 0,
-        };
+        let lease = Lease { expires_ns: 10, policy: 0, slot: 0 };
         assert!(lease.in_force(9));
         assert!(!lease.in_force(10));
-        assert!(
-            Lease {
-                expires_ns: NEVER,
-                ..lease
-            }
-            .in_force(u64::MAX - 1)
-        );
+        assert!(Lease { expires_ns: NEVER, ..lease }.in_force(u64::MAX - 1));
     }
 }

@@ -40,11 +40,7 @@ impl Progress {
     /// The start of an association, of which nothing is known.
     #[inline(always)]
     pub const fn new(incarnation: u32, flags: u16) -> Self {
-        Self {
-            incarnation,
-            epoch: 0,
-            flags,
-        }
+        Self { incarnation, epoch: 0, flags }
     }
 
     /// From the eight bytes as they lie in memory.
@@ -86,7 +82,10 @@ impl Progress {
         if record.content == content::CHANGE_CIPHER_SPEC {
             // opens a new association on the same ports (epoch 0) or renews its keys
             if record.epoch > 0 {
-                next.epoch = record.epoch.saturating_add(1);
+                let renewed = record.epoch.saturating_add(1);
+                if renewed > next.epoch {
+                    next.epoch = renewed;
+                }
             } else if self.has(Self::HANDSHAKE) {
                 next.incarnation = self.incarnation.wrapping_add(1);
                 next.epoch = 1;
@@ -174,22 +173,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(content: u8, epoch: u16, sequence: u64) -> Record {
-        Record {
-            content,
-            epoch,
-            sequence,
-            length: 32,
-            body: Offset::START,
-            end: Offset::START,
-        }
+        Record { content, epoch, sequence, length: 32, body: Offset::START, end: Offset::START }
     }
 
     fn hello(kind: u8) -> Hello {
-        Hello {
-            kind,
-            fragment_offset: 0,
-            random: [1, 2],
-        }
+        Hello { kind, fragment_offset: 0, random: [1, 2] }
     }
 
     const CCS: u8 = content::CHANGE_CIPHER_SPEC;
@@ -198,16 +186,8 @@ mod tests {
     /// The node's side of a full handshake with cookie.
     fn connected(start: Progress) -> Progress {
         start
-            .node_sent(
-                &record(22, 0, 0),
-                Some(&hello(handshake::HELLO_VERIFY_REQUEST)),
-                false,
-            )
-            .node_sent(
-                &record(22, 0, 1),
-                Some(&hello(handshake::SERVER_HELLO)),
-                true,
-            )
+            .node_sent(&record(22, 0, 0), Some(&hello(handshake::HELLO_VERIFY_REQUEST)), false)
+            .node_sent(&record(22, 0, 1), Some(&hello(handshake::SERVER_HELLO)), true)
             .node_sent(&record(CCS, 0, 3), None, false)
             .node_sent(&record(22, 1, 0), None, false)
     }
@@ -226,11 +206,7 @@ mod tests {
     fn a_repeated_change_cipher_spec_opens_nothing() {
         let first = connected(Progress::new(9, 0));
         let again = first
-            .node_sent(
-                &record(22, 0, 4),
-                Some(&hello(handshake::SERVER_HELLO)),
-                false,
-            )
+            .node_sent(&record(22, 0, 4), Some(&hello(handshake::SERVER_HELLO)), false)
             .node_sent(&record(CCS, 0, 5), None, false);
         assert_eq!(again, first);
     }
@@ -240,51 +216,30 @@ mod tests {
         let renewed = connected(Progress::new(0, 0)).node_sent(&record(CCS, 1, 9), None, false);
         assert_eq!(renewed.epoch, 2);
         assert_eq!(renewed.gate(&record(DATA, 2, 0)), Gate::Open);
-        assert_eq!(
-            renewed.gate(&record(DATA, 4, 0)),
-            Gate::Closed(Reason::Epoch)
-        );
+        assert_eq!(renewed.gate(&record(DATA, 4, 0)), Gate::Closed(Reason::Epoch));
+    }
+
+    #[test]
+    fn a_late_change_cipher_spec_takes_no_epoch_back() {
+        let third = connected(Progress::new(0, 0)).node_sent(&record(DATA, 3, 0), None, false);
+        assert_eq!(third.node_sent(&record(CCS, 1, 9), None, false).epoch, 3);
     }
 
     #[test]
     fn gates() {
         let cold = Progress::new(0, 0);
-        assert_eq!(
-            cold.gate(&record(DATA, 1, 9)),
-            Gate::Budget(1, Reason::Unproven)
-        );
-        assert_eq!(
-            cold.gate(&record(DATA, 7, 9)),
-            Gate::Budget(1, Reason::Unproven)
-        );
-        assert_eq!(
-            cold.gate(&record(DATA, 0, 9)),
-            Gate::Closed(Reason::RecordType)
-        );
-        assert_eq!(
-            cold.gate(&record(content::ACK, 0, 9)),
-            Gate::Closed(Reason::RecordType)
-        );
-        let shaking = cold.node_sent(
-            &record(22, 0, 0),
-            Some(&hello(handshake::SERVER_HELLO)),
-            true,
-        );
-        assert_eq!(
-            shaking.gate(&record(22, 1, 0)),
-            Gate::Budget(1, Reason::Unproven)
-        );
-        assert!(matches!(
-            shaking.gate(&record(DATA, 1, 1)),
-            Gate::Budget(_, Reason::Premature)
-        ));
+        assert_eq!(cold.gate(&record(DATA, 1, 9)), Gate::Budget(1, Reason::Unproven));
+        assert_eq!(cold.gate(&record(DATA, 7, 9)), Gate::Budget(1, Reason::Unproven));
+        assert_eq!(cold.gate(&record(DATA, 0, 9)), Gate::Closed(Reason::RecordType));
+        assert_eq!(cold.gate(&record(content::ACK, 0, 9)), Gate::Closed(Reason::RecordType));
+        let shaking =
+            cold.node_sent(&record(22, 0, 0), Some(&hello(handshake::SERVER_HELLO)), true);
+        assert_eq!(shaking.gate(&record(22, 1, 0)), Gate::Budget(1, Reason::Unproven));
+        assert!(matches!(shaking.gate(&record(DATA, 1, 1)), Gate::Budget(_, Reason::Premature)));
         assert_eq!(shaking.gate(&record(22, 2, 0)), Gate::Closed(Reason::Epoch));
         let up = connected(cold);
         assert_eq!(up.gate(&record(DATA, 1, 1)), Gate::Open);
-        assert_eq!(
-            up.gate(&record(22, 0, 3)),
-            Gate::Budget(1, Reason::Unproven)
-        );
+        assert_eq!(up.gate(&record(22, 0, 3)), Gate::Budget(1, Reason::Unproven));
     }
 
     #[test]

@@ -30,10 +30,7 @@ pub const SECOND: u64 = 1_000_000_000;
 
 impl Rate {
     /// No limit.
-    pub const UNLIMITED: Self = Self {
-        interval_ns: 0,
-        burst_ns: 0,
-    };
+    pub const UNLIMITED: Self = Self { interval_ns: 0, burst_ns: 0 };
 
     /// `per_second` units a second, `burst` of them at once. Zero a second is unlimited.
     pub const fn per_second(per_second: u64, burst: u64) -> Self {
@@ -41,10 +38,7 @@ impl Rate {
             return Self::UNLIMITED;
         }
         let interval_ns = SECOND.div_ceil(per_second);
-        Self {
-            interval_ns,
-            burst_ns: interval_ns.saturating_mul(burst),
-        }
+        Self { interval_ns, burst_ns: interval_ns.saturating_mul(burst) }
     }
 
     /// Whether this rate refuses nothing.
@@ -56,16 +50,16 @@ impl Rate {
     /// The arrival time that follows from `units` at `now`, or `None` when they exceed the rate.
     ///
     /// A refusal leaves the state as it was, so that a flood over the limit writes nothing. A
-    /// clock that steps in ticks grants at most one tick's worth early or late.
+    /// clock that steps in ticks grants at most one tick's worth early or late. The sum of the
+    /// later of both times and `units` intervals must lie below 2^64 ns (584 years).
     #[inline(always)]
     pub const fn conform(self, arrival: u64, now: u64, units: u64) -> Option<u64> {
+        if self.is_unlimited() {
+            return Some(arrival);
+        }
         let start = if arrival > now { arrival } else { now };
         let next = start.wrapping_add(self.interval_ns.wrapping_mul(units));
-        if next.wrapping_sub(now) > self.burst_ns {
-            None
-        } else {
-            Some(next)
-        }
+        if next.wrapping_sub(now) > self.burst_ns { None } else { Some(next) }
     }
 }
 
@@ -102,6 +96,11 @@ mod tests {
         }
         assert_eq!(rate.conform(arrival, SECOND, 1), None);
         assert!(rate.conform(arrival, SECOND + SECOND / 10, 1).is_some());
+    }
+
+    #[test]
+    fn unlimited_refuses_nothing() {
+        assert!(Rate::UNLIMITED.conform(10, 5, 1).is_some());
     }
 
     proptest! {

@@ -139,10 +139,7 @@ impl Reason {
 
     /// The reason with this name.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|reason| reason.name() == name)
+        Self::ALL.iter().copied().find(|reason| reason.name() == name)
     }
 }
 

@@ -33,9 +33,16 @@ pub struct Page {
 }
 
 const LAP: u64 = 1 << 63;
+/// Where marks of the same number and the same bytes agree, in whichever incarnation.
+const SAME_RECORD: u64 = TAG | RECORD;
+/// Where marks of the same number in the same incarnation agree.
+const SAME_PAIR: u64 = TAG | INCARNATION;
 const TAG_BITS: u32 = 29;
 const INCARNATION_BITS: u32 = 10;
 const RECORD_BITS: u32 = 24;
+const TAG: u64 = ((1 << TAG_BITS) - 1) << (INCARNATION_BITS + RECORD_BITS);
+const INCARNATION: u64 = ((1 << INCARNATION_BITS) - 1) << RECORD_BITS;
+const RECORD: u64 = (1 << RECORD_BITS) - 1;
 
 /// What a record leaves behind, and where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +77,8 @@ pub enum Finding {
         /// What to store.
         new: u64,
     },
+    /// The ring started a lap while it was read: look again.
+    Moved,
 }
 
 impl Mark {
@@ -110,23 +119,21 @@ impl Mark {
         let mut i = 0;
         while i < WAYS {
             let mark = if i == 0 { first } else { load(i) };
-            let difference = (mark ^ self.word) << 1;
-            if difference == 0 {
+            let difference = mark ^ self.word;
+            if difference & SAME_RECORD == 0 {
                 return Finding::Replayed;
             }
-            conflict |= difference >> (RECORD_BITS + 1) == 0;
+            conflict |= difference & SAME_PAIR == 0;
             if !standing && (mark ^ first) & LAP != 0 {
                 (way, old, new) = (i, mark, self.word | first & LAP);
                 standing = true;
             }
             i += 1;
         }
-        Finding::New {
-            conflict,
-            way,
-            old,
-            new,
+        if load(0) != first {
+            return Finding::Moved;
         }
+        Finding::New { conflict, way, old, new }
     }
 }
 
@@ -140,11 +147,7 @@ pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: HashKey, record: &Record) 
     let head = frame.word(record.body)?;
     let tail = record.end.back(16)?;
     let tail = [frame.word(tail)?, frame.word(tail.advance(8)?)?];
-    Some(key.hash([
-        head.wrapping_add(u64::from(record.length)),
-        tail[0],
-        tail[1],
-    ]))
+    Some(key.hash([head.wrapping_add(u64::from(record.length)), tail[0], tail[1]]))
 }
 
 /// The keyed hash of a plaintext ClientHello's random.
@@ -202,6 +205,7 @@ mod tests {
         match finding {
             Finding::Replayed => None,
             Finding::New { conflict, .. } => Some(conflict),
+            Finding::Moved => panic!("nothing else moves it"),
         }
     }
 
@@ -214,6 +218,26 @@ mod tests {
         assert_eq!(conflicts(observe(&mut ways, &mark(7, 1, 6))), Some(true));
         assert_eq!(conflicts(observe(&mut ways, &mark(7, 2, 7))), Some(false));
         assert_eq!(conflicts(observe(&mut ways, &mark(7, 1, 6))), None);
+        assert_eq!(conflicts(observe(&mut ways, &mark(7, 3, 5))), None);
+    }
+
+    #[test]
+    fn a_ring_that_starts_a_lap_under_the_eyes_is_looked_at_again() {
+        // way 0 is read, then another CPU stores this record there and a second one in way 1
+        let ways = core::cell::Cell::new([0; WAYS]);
+        let record = mark(3, 1, 1);
+        let finding = record.find(|way| {
+            let seen = ways.get()[way];
+            if way == 0 && seen == 0 {
+                let mut others = ways.get();
+                observe(&mut others, &record);
+                observe(&mut others, &mark(3, 1, 2));
+                ways.set(others);
+            }
+            seen
+        });
+        assert_eq!(finding, Finding::Moved);
+        assert_eq!(record.find(|way| ways.get()[way]), Finding::Replayed);
     }
 
     #[test]
@@ -233,9 +257,7 @@ mod tests {
         for round in 0..40 {
             let record = mark(3, 1, 1000 + round);
             let (one, two) = (record.find(|w| ways[w]), record.find(|w| ways[w]));
-            let Finding::New { way, old, new, .. } = one else {
-                panic!()
-            };
+            let Finding::New { way, old, new, .. } = one else { panic!() };
             assert_eq!(one, two);
             assert_eq!(ways[way], old);
             ways[way] = new;

@@ -156,11 +156,7 @@ pub fn hello<F: Frame + ?Sized>(frame: &F, record: &Record) -> Option<Hello> {
         let at = record.body.advance(HANDSHAKE_HEADER + 2)?;
         random = [frame.word(at)?, frame.word(at.advance(8)?)?];
     }
-    Some(Hello {
-        kind,
-        fragment_offset,
-        random,
-    })
+    Some(Hello { kind, fragment_offset, random })
 }
 
 /// A node's report of what it has received, in the compact form that a border router reads:
@@ -186,8 +182,5 @@ pub fn report<F: Frame + ?Sized>(frame: &F, record: &Record) -> Result<Option<Re
         return Ok(None);
     }
     let word = frame.word(record.body).ok_or(Malformed::Truncated)?;
-    Ok(Some(Report {
-        epoch: (word >> 48) as u16,
-        next: word & 0xffff_ffff_ffff,
-    }))
+    Ok(Some(Report { epoch: (word >> 48) as u16, next: word & 0xffff_ffff_ffff }))
 }

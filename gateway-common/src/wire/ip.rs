@@ -79,11 +79,7 @@ impl Address {
             return Some((high >> 48) as u8 & 0x0f);
         }
         if self.is_v4() && (low as u32) >> 28 == 0xe {
-            return Some(if (low as u32) >> 8 == 0x00e0_0000 {
-                2
-            } else {
-                0xe
-            });
+            return Some(if (low as u32) >> 8 == 0x00e0_0000 { 2 } else { 0xe });
         }
         None
     }
@@ -107,9 +103,7 @@ impl From<IpAddr> for Address {
             IpAddr::V4(v4) => v4.to_ipv6_mapped(),
             IpAddr::V6(v6) => v6,
         };
-        Self {
-            octets: v6.octets(),
-        }
+        Self { octets: v6.octets() }
     }
 }
 
@@ -143,38 +137,26 @@ pub struct Prefix {
 
 impl Prefix {
     /// Matches nothing: fills unused places in a table.
-    pub const NONE: Self = Self {
-        address: Address { octets: [0xff; 16] },
-        mask: Address { octets: [0; 16] },
-    };
+    pub const NONE: Self =
+        Self { address: Address { octets: [0xff; 16] }, mask: Address { octets: [0; 16] } };
 
     /// The prefix of `length` bits (of 128) that `address` lies in.
     pub const fn new(address: Address, length: u8) -> Self {
         let mask = Self::mask(length);
         let (a, m) = (address.words(), mask.words());
-        Self {
-            address: Address::from_words(a.0 & m.0, a.1 & m.1),
-            mask,
-        }
+        Self { address: Address::from_words(a.0 & m.0, a.1 & m.1), mask }
     }
 
     /// `length` ones, most significant first; anything over 128 counts as 128.
     #[inline(always)]
     pub const fn mask(length: u8) -> Address {
-        Address::from_words(
-            leading_ones(length),
-            leading_ones(length.saturating_sub(64)),
-        )
+        Address::from_words(leading_ones(length), leading_ones(length.saturating_sub(64)))
     }
 
     /// Whether `address` lies in the prefix.
     #[inline(always)]
     pub const fn contains(&self, address: &Address) -> bool {
-        let (a, p, m) = (
-            address.raw_words(),
-            self.address.raw_words(),
-            self.mask.raw_words(),
-        );
+        let (a, p, m) = (address.raw_words(), self.address.raw_words(), self.mask.raw_words());
         a.0 & m.0 == p.0 && a.1 & m.1 == p.1
     }
 
@@ -222,12 +204,7 @@ mod tests {
 
     #[test]
     fn no_address_lies_in_none() {
-        for text in [
-            "::",
-            "::1",
-            "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-            "0.0.0.0",
-        ] {
+        for text in ["::", "::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "0.0.0.0"] {
             assert!(!Prefix::NONE.contains(&address(text)));
         }
     }

@@ -129,10 +129,8 @@ fn need<T>(value: Option<T>) -> Result<T, Malformed> {
 pub fn network<F: Frame + ?Sized>(frame: &F, link: Link) -> Result<Option<Network>, Malformed> {
     match link {
         Link::Ethernet => {
-            let (mut ether_type, mut at) = (
-                need(frame.short(need(Offset::START.advance(12))?))?,
-                EthHdr::LEN,
-            );
+            let (mut ether_type, mut at) =
+                (need(frame.short(need(Offset::START.advance(12))?))?, EthHdr::LEN);
             for _ in 0..VLAN_TAGS_MAX {
                 if ether_type != CUSTOMER_TAG && ether_type != SERVICE_TAG {
                     break;
@@ -213,6 +211,7 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, start: Offset) -> Result<Network, Malforme
 #[inline(always)]
 pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Malformed> {
     let end = need(ip.start.advance(usize::from(ip.length)))?;
+    need(frame.byte(need(end.back(1))?))?;
     if ip.fragment {
         return Ok(Upper::Fragment);
     }
@@ -258,11 +257,7 @@ fn upper<F: Frame + ?Sized>(
             if need(at.advance(length))? != end || payload > end {
                 return Err(Malformed::Length);
             }
-            Ok(Upper::Udp {
-                ports: ports((word >> 32) as u32),
-                payload,
-                end,
-            })
+            Ok(Upper::Udp { ports: ports((word >> 32) as u32), payload, end })
         }
         TCP => {
             let ports = ports(need(frame.half(at))?);
@@ -288,10 +283,7 @@ fn upper<F: Frame + ?Sized>(
 
 #[inline(always)]
 const fn ports(half: u32) -> Ports {
-    Ports {
-        source: (half >> 16) as u16,
-        destination: half as u16,
-    }
+    Ports { source: (half >> 16) as u16, destination: half as u16 }
 }
 
 /// Reads the packet that an ICMP error quotes (RFC 4443 §2.4, RFC 792), as far as its ports.
@@ -304,11 +296,7 @@ pub fn quoted<F: Frame + ?Sized>(
     body: Offset,
     v4: bool,
 ) -> Result<icmp::Quoted, Malformed> {
-    let ip = if v4 {
-        ipv4(frame, body)?
-    } else {
-        ipv6(frame, body)?
-    };
+    let ip = if v4 { ipv4(frame, body)? } else { ipv6(frame, body)? };
     let ports = ports(need(frame.half(ip.payload))?);
     Ok(icmp::Quoted {
         source: ip.source,
@@ -383,20 +371,12 @@ mod tests {
             v6(UDP, &udp(&[7; 5])),
         ] {
             let ether_type = if ip[0] >> 4 == 4 { IPV4 } else { IPV6 };
-            let mut frames: Vec<(Vec<u8>, Link)> = (0..=2)
-                .map(|tags| (ethernet(tags, ether_type, &ip), Link::Ethernet))
-                .collect();
+            let mut frames: Vec<(Vec<u8>, Link)> =
+                (0..=2).map(|tags| (ethernet(tags, ether_type, &ip), Link::Ethernet)).collect();
             frames.push((ip.clone(), Link::Ip));
             for (frame, link) in frames {
                 let (net, up) = walk(&frame, link).unwrap().unwrap();
-                let Upper::Udp {
-                    ports,
-                    payload,
-                    end,
-                } = up
-                else {
-                    panic!("{up:?}")
-                };
+                let Upper::Udp { ports, payload, end } = up else { panic!("{up:?}") };
                 assert_eq!((ports.source, ports.destination), (40_000, 5684));
                 assert_eq!(&frame[payload.get()..end.get()], [7; 5]);
                 assert_eq!(usize::from(net.length), ip.len());
@@ -406,14 +386,8 @@ mod tests {
 
     #[test]
     fn what_is_not_ip_is_not_ours() {
-        assert_eq!(
-            walk(&ethernet(0, 0x0806, &[0; 28]), Link::Ethernet),
-            Ok(None)
-        );
-        assert_eq!(
-            walk(&ethernet(3, IPV6, &v6(UDP, &udp(&[]))), Link::Ethernet),
-            Ok(None)
-        );
+        assert_eq!(walk(&ethernet(0, 0x0806, &[0; 28]), Link::Ethernet), Ok(None));
+        assert_eq!(walk(&ethernet(3, IPV6, &v6(UDP, &udp(&[]))), Link::Ethernet), Ok(None));
         assert_eq!(walk(&[0x00; 40], Link::Ip), Ok(None));
     }
 
@@ -439,23 +413,14 @@ mod tests {
             let up = walk(&chain(n), Link::Ip).unwrap().unwrap().1;
             assert!(matches!(up, Upper::Udp { .. }), "{n}: {up:?}");
         }
-        assert_eq!(
-            walk(&chain(EXTENSIONS_MAX + 1), Link::Ip),
-            Err(Malformed::ExtensionChain)
-        );
+        assert_eq!(walk(&chain(EXTENSIONS_MAX + 1), Link::Ip), Err(Malformed::ExtensionChain));
         for (next, expected) in [
             (HOP_BY_HOP, Upper::HopByHop),
             (ROUTING, Upper::RoutingHeader),
             (FRAGMENT, Upper::Fragment),
             (50, Upper::Other),
         ] {
-            assert_eq!(
-                walk(&v6(next, &options(UDP, 0)), Link::Ip)
-                    .unwrap()
-                    .unwrap()
-                    .1,
-                expected
-            );
+            assert_eq!(walk(&v6(next, &options(UDP, 0)), Link::Ip).unwrap().unwrap().1, expected);
         }
         // a header that claims to reach past the packet, and past what an offset can hold
         assert_eq!(
@@ -472,7 +437,11 @@ mod tests {
     fn lengths_must_agree() {
         let mut longer = v6(UDP, &udp(&[1, 2, 3]));
         longer[5] += 1; // payload length past the datagram's
+        assert_eq!(walk(&longer, Link::Ip), Err(Malformed::Truncated));
+        longer.push(0);
         assert_eq!(walk(&longer, Link::Ip), Err(Malformed::Length));
+        let whole = v6(UDP, &udp(&[1, 2, 3]));
+        assert_eq!(walk(&whole[..whole.len() - 1], Link::Ip), Err(Malformed::Truncated));
         let mut short_udp = v6(UDP, &udp(&[1, 2, 3]));
         short_udp[45] = 7; // UDP length under its header
         assert_eq!(walk(&short_udp, Link::Ip), Err(Malformed::Length));
@@ -480,26 +449,17 @@ mod tests {
         ihl[0] = 0x44;
         assert_eq!(walk(&ihl, Link::Ip), Err(Malformed::Length));
         assert_eq!(
-            walk(&v4(0, 0x2000, UDP, &udp(&[])), Link::Ip)
-                .unwrap()
-                .unwrap()
-                .1,
+            walk(&v4(0, 0x2000, UDP, &udp(&[])), Link::Ip).unwrap().unwrap().1,
             Upper::Fragment
         );
-        assert_eq!(
-            walk(&v4(0, 0x0001, UDP, &[]), Link::Ip).unwrap().unwrap().1,
-            Upper::Fragment
-        );
+        assert_eq!(walk(&v4(0, 0x0001, UDP, &[]), Link::Ip).unwrap().unwrap().1, Upper::Fragment);
     }
 
     #[test]
     fn mapped_addresses_have_no_place_in_ipv6() {
         let mut packet = v6(UDP, &udp(&[]));
         packet[8..24].copy_from_slice(&Address::from_v4(0x0a00_0001).octets);
-        assert_eq!(
-            network(&packet[..], Link::Ip),
-            Err(Malformed::MappedAddress)
-        );
+        assert_eq!(network(&packet[..], Link::Ip), Err(Malformed::MappedAddress));
     }
 
     #[test]
@@ -509,23 +469,14 @@ mod tests {
         error.extend(&inner);
         let packet = v6(ICMPV6, &error);
         let (_, up) = walk(&packet, Link::Ip).unwrap().unwrap();
-        let Upper::Icmp {
-            kind: icmp::Kind::Error,
-            body,
-        } = up
-        else {
-            panic!("{up:?}")
-        };
+        let Upper::Icmp { kind: icmp::Kind::Error, body } = up else { panic!("{up:?}") };
         let quote = quoted(&packet[..], body, false).unwrap();
         assert_eq!(
             (quote.source_port, quote.destination_port, quote.protocol),
             (40_000, 5684, UDP)
         );
         // ICMP for the other version is just another protocol
-        assert_eq!(
-            walk(&v6(ICMPV4, &error), Link::Ip).unwrap().unwrap().1,
-            Upper::Other
-        );
+        assert_eq!(walk(&v6(ICMPV4, &error), Link::Ip).unwrap().unwrap().1, Upper::Other);
     }
 
     proptest! {

@@ -38,10 +38,7 @@ impl Admitted {
     /// A refusal on this source's account.
     #[inline(always)]
     pub fn refuse(&self, reason: Reason) -> Refusal {
-        Refusal {
-            reason,
-            slot: self.slot,
-        }
+        Refusal { reason, slot: self.slot }
     }
 }
 
@@ -62,16 +59,18 @@ pub fn may_be_listed(source: &Address) -> bool {
             break;
         }
         let length = control.prefix_lengths[i];
-        if maps::is_set(filter::prefix(
-            key,
-            &Prefix::new(*source, length).address,
-            length,
-        )) {
+        if speaks_of(source, length) && maps::is_set(filter::prefix(key, &Prefix::new(*source, length).address, length)) {
             return true;
         }
         i += 1;
     }
     false
+}
+
+/// Whether a prefix of `length` is of the address's version: `::/0` does not mean IPv4.
+#[inline(always)]
+fn speaks_of(source: &Address, length: u8) -> bool {
+    length >= 96 || !source.is_v4()
 }
 
 /// A lease and whether it is a prefix's, whose sources share budgets by keyed hash.
@@ -87,11 +86,7 @@ fn find(source: &Address, now: u64) -> Option<Found> {
     let mut lapsed = None;
     if let Some(lease) = maps::source(source) {
         if lease.in_force(now) {
-            return Some(Found {
-                lease,
-                shared: false,
-                expired: false,
-            });
+            return Some(Found { lease, shared: false, expired: false });
         }
         lapsed = Some(lease);
     }
@@ -103,27 +98,18 @@ fn find(source: &Address, now: u64) -> Option<Found> {
             }
             let length = control.prefix_lengths[i];
             let address = Prefix::new(*source, length).address;
-            if let Some(lease) = maps::prefix(&PrefixKey {
-                address,
-                length: length.into(),
-            }) {
+            if speaks_of(source, length)
+                && let Some(lease) = maps::prefix(&PrefixKey { address, length: length.into() })
+            {
                 if lease.in_force(now) {
-                    return Some(Found {
-                        lease,
-                        shared: true,
-                        expired: false,
-                    });
+                    return Some(Found { lease, shared: true, expired: false });
                 }
                 lapsed = Some(lease);
             }
             i += 1;
         }
     }
-    lapsed.map(|lease| Found {
-        lease,
-        shared: false,
-        expired: true,
-    })
+    lapsed.map(|lease| Found { lease, shared: false, expired: true })
 }
 
 #[inline(always)]
@@ -243,30 +229,14 @@ fn resolve(
         Side::Lln => Reason::NotAdmitted,
     };
     let inbound = side == Side::Wan;
-    let mut grant = Grant {
-        inbound,
-        expires_ns: 0,
-        policy: 0,
-        slot: 0,
-        bucket: 0,
-        node: 0,
-    };
+    let mut grant = Grant { inbound, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
     let reason = match look_up(source, node, port, now, &mut grant) {
         Answer::Granted => {
             let Some(policy) = maps::policy(grant.policy) else {
                 return Err(none.into());
             };
             let (slot, bucket, node) = (grant.slot, grant.bucket, grant.node);
-            return Ok((
-                Admitted {
-                    slot,
-                    bucket,
-                    node,
-                    policy,
-                    now,
-                },
-                grant,
-            ));
+            return Ok((Admitted { slot, bucket, node, policy, now }, grant));
         }
         Answer::None => return Err(none.into()),
         Answer::Expired => Reason::LeaseExpired,
@@ -274,10 +244,7 @@ fn resolve(
         Answer::PortDenied => Reason::PortDenied,
         Answer::Exhausted => Reason::SourcePackets,
     };
-    Err(Refusal {
-        reason,
-        slot: grant.slot,
-    })
+    Err(Refusal { reason, slot: grant.slot })
 }
 
 /// Admits a packet that belongs to no association: ICMP, TCP, a node's fragment.
@@ -319,13 +286,7 @@ pub fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<
         {
             let (slot, bucket, node) = (known.slot, known.bucket, known.node);
             return Ok(Associated {
-                admitted: Admitted {
-                    slot,
-                    bucket,
-                    node,
-                    policy,
-                    now,
-                },
+                admitted: Admitted { slot, bucket, node, policy, now },
                 state,
             });
         }
@@ -364,11 +325,7 @@ fn open(key: &AssociationKey, side: Side, grant: &Grant, now: u64, generation: u
     let (node, peer) = (key.node.raw_words(), key.peer.raw_words());
     let ports = u64::from(key.node_port) << 16 | u64::from(key.peer_port);
     let initiated = side == Side::Lln && !settings::is_dtls_port(key.node_port);
-    let flags = if initiated {
-        Progress::NODE_INITIATED
-    } else {
-        0
-    };
+    let flags = if initiated { Progress::NODE_INITIATED } else { 0 };
     let Some(association) = maps::scratch() else {
         return;
     };

@@ -77,22 +77,10 @@ pub fn radio(node: u32, length: u16, now: u64) -> Result<(), Reason> {
     if let Some(node) = maps::node(node) {
         // SAFETY: a live map value; only the field's address is taken.
         let budget = unsafe { &raw mut (*node).budget };
-        pair(
-            budget,
-            settings::node(),
-            now,
-            bytes,
-            (Reason::NodePackets, Reason::NodeBytes),
-        )?;
+        pair(budget, settings::node(), now, bytes, (Reason::NodePackets, Reason::NodeBytes))?;
     }
     if let Some(lln) = maps::lln() {
-        pair(
-            lln,
-            settings::lln(),
-            now,
-            bytes,
-            (Reason::LlnPackets, Reason::LlnBytes),
-        )?;
+        pair(lln, settings::lln(), now, bytes, (Reason::LlnPackets, Reason::LlnBytes))?;
     }
     Ok(())
 }

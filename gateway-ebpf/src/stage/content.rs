@@ -38,23 +38,12 @@ pub fn inspect(ip: &Network, upper: &Upper) -> Result<Content, Reason> {
         return Err(Reason::Oversize);
     }
     match *upper {
-        Upper::Udp {
-            ports,
-            payload,
-            end,
-        } => Ok(Content::Datagram {
-            ports,
-            payload,
-            end,
-        }),
-        Upper::Tcp { ports } if settings::is_mapped_port(ports.destination) => Ok(Content::Plain {
-            port: ports.destination,
-        }),
+        Upper::Udp { ports, payload, end } => Ok(Content::Datagram { ports, payload, end }),
+        Upper::Tcp { ports } if settings::is_mapped_port(ports.destination) => {
+            Ok(Content::Plain { port: ports.destination })
+        }
         Upper::Tcp { .. } => Err(Reason::TcpPort),
-        Upper::Icmp {
-            kind: icmp::Kind::Echo,
-            ..
-        } => Ok(Content::Plain { port: 0 }),
+        Upper::Icmp { kind: icmp::Kind::Echo, .. } => Ok(Content::Plain { port: 0 }),
         Upper::Icmp { .. } => Err(Reason::IcmpType),
         Upper::Fragment => Err(Reason::Fragment),
         Upper::RoutingHeader => Err(Reason::RoutingHeader),

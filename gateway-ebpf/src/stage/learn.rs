@@ -51,9 +51,7 @@ fn advance(frame: &XdpFrame, flow: &Associated, record: &Record) {
     // SAFETY: as above.
     let old = unsafe { atomic::load(word) };
     let new_hello = hello.is_some_and(|hello| is_new(flow, &hello));
-    let next = Progress::from_bits(old)
-        .node_sent(record, hello.as_ref(), new_hello)
-        .bits();
+    let next = Progress::from_bits(old).node_sent(record, hello.as_ref(), new_hello).bits();
     if next != old {
         // Lost to another CPU, it will be learned from the next record.
         // SAFETY: as above.

@@ -8,7 +8,7 @@ use gateway_common::{
         Reason,
         association::{Gate, Progress, stale},
         rate::SECOND,
-        replay::{Finding, Mark, fingerprint, hello_fingerprint, opaque_fingerprint},
+        replay::{Finding, Mark, WAYS, fingerprint, hello_fingerprint, opaque_fingerprint},
     },
     frame::Offset,
     wire::dtls::{self, Layout, Record, content, handshake},
@@ -97,7 +97,7 @@ fn record(
             Finding::New { conflict: true, .. } if judges => {
                 conflict(frame, flow, key).map_err(refuse)?;
             }
-            Finding::New { .. } => {}
+            Finding::New { .. } | Finding::Moved => {}
         }
     }
     Ok((mark, next))
@@ -144,13 +144,7 @@ fn mark(
             let Some(print) = fingerprint(frame, key, record) else {
                 return Err(Reason::NotDtls);
             };
-            Ok(Some(Mark::new(
-                id,
-                record.epoch,
-                record.sequence,
-                progress.incarnation,
-                print,
-            )))
+            Ok(Some(Mark::new(id, record.epoch, record.sequence, progress.incarnation, print)))
         }
         Layout::Clear(record) if record.content == content::HANDSHAKE => {
             let Some(hello) = dtls::hello(frame, record) else {
@@ -160,13 +154,7 @@ fn mark(
                 return Ok(None);
             }
             let print = hello_fingerprint(key, &hello);
-            Ok(Some(Mark::new(
-                id,
-                0,
-                record.sequence,
-                progress.incarnation,
-                print,
-            )))
+            Ok(Some(Mark::new(id, 0, record.sequence, progress.incarnation, print)))
         }
         Layout::Clear(_) => Ok(None),
         Layout::Opaque { at, end } => {
@@ -252,14 +240,17 @@ fn leave(mark: &Mark) -> Result<(), Reason> {
     };
     let mut i = 0;
     while i < TRIES {
-        let Finding::New { way, old, new, .. } = mark.find(|way| way_of(marks, way)) else {
-            return Err(Reason::Replayed);
-        };
-        // SAFETY: `marks` starts a position's ways and `way` is one of them.
-        let word = unsafe { marks.add(way % gateway_common::decide::replay::WAYS) };
-        // SAFETY: as above, an aligned word of a map value.
-        if unsafe { atomic::replace(word, old, new) } {
-            return Ok(());
+        match mark.find(|way| way_of(marks, way)) {
+            Finding::Replayed => return Err(Reason::Replayed),
+            Finding::New { way, old, new, .. } => {
+                // SAFETY: `marks` starts a position's ways and `way` is one of them.
+                let word = unsafe { marks.add(way % WAYS) };
+                // SAFETY: as above, an aligned word of a map value.
+                if unsafe { atomic::replace(word, old, new) } {
+                    return Ok(());
+                }
+            }
+            Finding::Moved => {}
         }
         i += 1;
     }

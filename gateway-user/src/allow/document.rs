@@ -12,8 +12,11 @@ pub(super) fn append(document: &mut DocumentMut, mut entry: Table) {
     let Some(entries) = tables(document) else {
         return;
     };
-    let opens = entries.is_empty() && trailing.is_empty();
-    let gap = if opens { "" } else { "\n" };
+    let gap = match &*trailing {
+        "" if entries.is_empty() => "",
+        text if text.is_empty() || text.ends_with('\n') => "\n",
+        _ => "\n\n",
+    };
     set_prefix(&mut entry, &format!("{trailing}{gap}"));
     entries.push(entry);
 }
@@ -28,11 +31,7 @@ pub(super) fn remove(document: &mut DocumentMut, place: usize) {
     let join = |below: String| {
         let whole = format!("{kept}{below}");
         let opens = place == 0 && kept.is_empty();
-        if opens {
-            whole.trim_start_matches(['\r', '\n']).to_owned()
-        } else {
-            whole
-        }
+        if opens { whole.trim_start_matches(['\r', '\n']).to_owned() } else { whole }
     };
     match entries.get_mut(place) {
         Some(next) => {
@@ -82,8 +81,7 @@ fn shown(item: Option<&Item>) -> Option<String> {
 
 fn tables(document: &mut DocumentMut) -> Option<&mut ArrayOfTables> {
     let item = document.entry(NAME);
-    item.or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()))
-        .as_array_of_tables_mut()
+    item.or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new())).as_array_of_tables_mut()
 }
 
 /// Takes `allow = []` out, with the comment above it left where it is.
@@ -100,16 +98,14 @@ fn drop_empty_array(document: &mut DocumentMut) {
 
 /// What stands above the last blank line of the text before an entry.
 fn apart(prefix: &str) -> &str {
-    let end = prefix.rfind("\n\n").map_or(0, |at| at + 1);
+    let blank = prefix.rfind("\n\n").max(prefix.rfind("\n\r\n"));
+    let end = blank.map_or(0, |at| at + 1);
     prefix.get(..end).unwrap_or("")
 }
 
 fn prefix(table: &Table) -> String {
     let prefix = table.decor().prefix();
-    prefix
-        .and_then(|text| text.as_str())
-        .unwrap_or("")
-        .to_owned()
+    prefix.and_then(|text| text.as_str()).unwrap_or("").to_owned()
 }
 
 fn set_prefix(table: &mut Table, prefix: &str) {

@@ -14,17 +14,8 @@ use std::time::SystemTime;
 use toml_edit::{Array, Item, Table, Value, value};
 
 /// Every key of an entry.
-pub(super) const KEYS: [&str; 9] = [
-    "source",
-    "nodes",
-    "ports",
-    "rate",
-    "burst",
-    "bytes",
-    "byte_burst",
-    "expires",
-    "comment",
-];
+pub(super) const KEYS: [&str; 9] =
+    ["source", "nodes", "ports", "rate", "burst", "bytes", "byte_burst", "expires", "comment"];
 const COMMENT_MAX: usize = 200;
 
 /// Who may enter, where to, how much and for how long.
@@ -105,27 +96,12 @@ impl Entry {
         let bytes = self.bytes.as_ref();
         put("source", Some(value(prefix::show(&self.source))));
         put("nodes", array(self.nodes.iter().map(prefix::show)));
-        put(
-            "ports",
-            array(self.ports.iter().map(|port| i64::from(*port))),
-        );
+        put("ports", array(self.ports.iter().map(|port| i64::from(*port))));
         put("rate", packets.map(|own| value(units::show_rate(own.rate))));
-        put(
-            "burst",
-            packets.map(|own| value(i64::try_from(own.burst).unwrap_or(i64::MAX))),
-        );
-        put(
-            "bytes",
-            bytes.map(|own| value(units::show_byte_rate(own.rate))),
-        );
-        put(
-            "byte_burst",
-            bytes.map(|own| value(units::show_bytes(own.burst))),
-        );
-        put(
-            "expires",
-            self.expires.map(|at| value(units::show_instant(at))),
-        );
+        put("burst", packets.map(|own| value(i64::try_from(own.burst).unwrap_or(i64::MAX))));
+        put("bytes", bytes.map(|own| value(units::show_byte_rate(own.rate))));
+        put("byte_burst", bytes.map(|own| value(units::show_bytes(own.burst))));
+        put("expires", self.expires.map(|at| value(units::show_instant(at))));
         put("comment", self.comment.as_ref().map(value));
         table
     }
@@ -149,9 +125,8 @@ fn throttle(
     };
     let own = table.get(burst_key);
     let item = own.unwrap_or(&Item::None);
-    let burst = field(table, burst_key, item, |item| {
-        burst_of(item, own.is_none().then_some(rate))
-    })?;
+    let burst =
+        field(table, burst_key, item, |item| burst_of(item, own.is_none().then_some(rate)))?;
     Ok(Some(Throttle { rate, burst }))
 }
 

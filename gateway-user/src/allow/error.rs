@@ -86,7 +86,5 @@ pub struct Problem {
 }
 
 fn shown(value: &Option<String>) -> String {
-    value
-        .as_ref()
-        .map_or_else(String::new, |value| format!(" = {value}"))
+    value.as_ref().map_or_else(String::new, |value| format!(" = {value}"))
 }

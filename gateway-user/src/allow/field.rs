@@ -16,11 +16,7 @@ impl Fault {
         let span = span.or_else(|| table.span());
         Self {
             offset: span.map_or(0, |span| span.start),
-            problem: Problem {
-                key: key.to_owned(),
-                value: None,
-                allowed: allowed.into(),
-            },
+            problem: Problem { key: key.to_owned(), value: None, allowed: allowed.into() },
         }
     }
 
@@ -109,8 +105,5 @@ pub(super) fn kind(item: &Item, wanted: &str) -> Invalid {
 }
 
 pub(super) fn kind_of(value: &Value, wanted: &str) -> Invalid {
-    Invalid::new(
-        format_args!("a value of type {}", value.type_name()),
-        wanted,
-    )
+    Invalid::new(format_args!("a value of type {}", value.type_name()), wanted)
 }

@@ -66,10 +66,7 @@ impl List {
             problem: problem(error.message()),
         })?;
         let entries = source.entries(document.as_table())?;
-        Ok(Self {
-            document: document.into_mut(),
-            entries,
-        })
+        Ok(Self { document: document.into_mut(), entries })
     }
 
     /// The entries, in the order of the file.
@@ -108,10 +105,7 @@ impl List {
     pub fn prune(&mut self, now: SystemTime) -> Vec<Entry> {
         let ended = self.entries.iter().filter(|entry| entry.has_ended(now));
         let sources: Vec<IpNet> = ended.map(|entry| entry.source).collect();
-        sources
-            .iter()
-            .filter_map(|source| self.remove(source))
-            .collect()
+        sources.iter().filter_map(|source| self.remove(source)).collect()
     }
 
     /// Replaces the file; a crash at any moment leaves the old or the new one whole. Hold the

@@ -32,10 +32,7 @@ pub fn lock(path: impl AsRef<Path>) -> Result<Guard, Error> {
 
 fn lock_within(path: &Path, patience: Duration) -> Result<Guard, Error> {
     let name = lock_name(&target(path));
-    let failed = |source| Error::Lock {
-        file: name.clone(),
-        source,
-    };
+    let failed = |source| Error::Lock { file: name.clone(), source };
     let file = open_lock(&name).map_err(failed)?;
     let end = Instant::now() + patience;
     loop {
@@ -67,10 +64,7 @@ pub(super) fn read(path: &Path) -> Result<String, Error> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(Error::Read {
-            file: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(Error::Read { file: path.to_owned(), source }),
     }
 }
 
@@ -85,14 +79,10 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
 /// Writes the text beside the file, down to the disk.
 fn stage(path: &Path, text: &str) -> io::Result<NamedTempFile> {
     fs::create_dir_all(directory(path))?;
-    let mut staged = tempfile::Builder::new()
-        .prefix(".allow-")
-        .suffix(".tmp")
-        .tempfile_in(directory(path))?;
+    let mut staged =
+        tempfile::Builder::new().prefix(".allow-").suffix(".tmp").tempfile_in(directory(path))?;
     staged.write_all(text.as_bytes())?;
-    staged
-        .as_file()
-        .set_permissions(Permissions::from_mode(0o644))?;
+    staged.as_file().set_permissions(Permissions::from_mode(0o644))?;
     staged.as_file().sync_all()?;
     Ok(staged)
 }
@@ -131,10 +121,7 @@ mod tests {
         assert_eq!(staged.path().parent(), path.parent());
         commit(staged, &path).unwrap();
         assert_eq!(read(&path).unwrap(), "# new\n");
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-            0o644
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
@@ -155,10 +142,7 @@ mod tests {
         let path = directory.path().join("allow.toml");
         let guard = lock(&path).unwrap();
         let error = lock_within(&path, Duration::ZERO).unwrap_err();
-        assert!(
-            error.to_string().ends_with("is changing the allow-list"),
-            "{error}"
-        );
+        assert!(error.to_string().ends_with("is changing the allow-list"), "{error}");
         drop(guard);
         let _guard = lock_within(&path, Duration::ZERO).unwrap();
     }
@@ -186,12 +170,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("allow.toml");
         for round in 0..10 {
+            let _ = fs::remove_file(&path);
             let mut victim = Command::new(std::env::current_exe().unwrap())
-                .args([
-                    "--ignored",
-                    "--exact",
-                    "allow::store::tests::writes_for_ever",
-                ])
+                .args(["--ignored", "--exact", "allow::store::tests::writes_for_ever"])
                 .env("GATEWAY_TEST_ALLOW", &path)
                 .stdout(Stdio::null())
                 .spawn()
@@ -204,11 +185,7 @@ mod tests {
             victim.kill().unwrap();
             victim.wait().unwrap();
             let text = read(&path).unwrap();
-            assert!(
-                text == text_of('a') || text == text_of('b'),
-                "{} bytes",
-                text.len()
-            );
+            assert!(text == text_of('a') || text == text_of('b'), "{} bytes", text.len());
         }
     }
 }

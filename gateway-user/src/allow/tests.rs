@@ -45,14 +45,8 @@ fn entry() -> Entry {
     Entry {
         nodes: vec![net("2001:db8:1::10"), net("2001:db8:1::/64")],
         ports: vec![5684, 5685],
-        packets: Some(Throttle {
-            rate: PerSecond::Limited(20),
-            burst: 40,
-        }),
-        bytes: Some(Throttle {
-            rate: PerSecond::Unlimited,
-            burst: 16_384,
-        }),
+        packets: Some(Throttle { rate: PerSecond::Limited(20), burst: 40 }),
+        bytes: Some(Throttle { rate: PerSecond::Unlimited, burst: 16_384 }),
         expires: Some(units::instant("2026-11-22T15:00:00Z").unwrap()),
         comment: Some("pump \"7\" # north".to_owned()),
         ..Entry::new(net("2001:db8:b::2"))
@@ -66,10 +60,7 @@ fn entries_mean_what_they_say() {
         panic!("{list}");
     };
     assert_eq!(pump.source, net("2001:db8:b::2"));
-    assert_eq!(
-        pump.nodes,
-        [net("2001:db8:1::10"), net("2001:db8:1::20/124")]
-    );
+    assert_eq!(pump.nodes, [net("2001:db8:1::10"), net("2001:db8:1::20/124")]);
     assert_eq!(pump.packets.unwrap().burst, 40);
     assert_eq!(meters.expires, entry().expires);
     assert_eq!(*every, Entry::new(net("::/0")));
@@ -117,13 +108,31 @@ fn a_file_of_comments_keeps_them_on_top() {
 }
 
 #[test]
+fn a_last_comment_without_an_end_of_line_stays() {
+    let mut list = List::parse("# Who may enter.", "-").unwrap();
+    list.add(Entry::new(net("::/0"))).unwrap();
+    list.remove(&net("::/0")).unwrap();
+    assert_eq!(list.to_string(), "# Who may enter.\n");
+}
+
+#[test]
+fn a_file_from_another_system_keeps_its_comments() {
+    let mut list = List::parse(&FILE.replace('\n', "\r\n"), "-").unwrap();
+    for source in ["2001:db8:b::2", "192.0.2.0/24", "::/0"] {
+        list.remove(&net(source)).unwrap();
+    }
+    let left = list.to_string();
+    for comment in ["# Ask Maria", "# --- meters", "# Nothing below"] {
+        assert!(left.contains(comment), "{left}");
+    }
+    assert!(!left.contains("ticket 12"), "{left}");
+}
+
+#[test]
 fn replacing_changes_what_differs_only() {
     let mut list = list();
     let mut changed = list.entries()[0].clone();
-    changed.packets = Some(Throttle {
-        rate: PerSecond::Limited(30),
-        burst: 40,
-    });
+    changed.packets = Some(Throttle { rate: PerSecond::Limited(30), burst: 40 });
     changed.comment = None;
     changed.ports = vec![5684];
     let old = list.entries()[0].clone();
@@ -154,10 +163,7 @@ source = \"::/0\"
 ";
     assert_eq!(list.to_string(), expected);
     list.remove(&net("::/0")).unwrap();
-    assert!(
-        list.to_string()
-            .ends_with("# --- meters ---\n\n# Nothing below this line.\n")
-    );
+    assert!(list.to_string().ends_with("# --- meters ---\n\n# Nothing below this line.\n"));
 }
 
 #[test]
@@ -212,14 +218,8 @@ fn an_entry_that_could_not_be_read_is_not_added() {
 #[test]
 fn a_wrong_file_names_line_entry_key_and_what_is_allowed() {
     let cases = [
-        (
-            "x = 1",
-            "1: x: expected nothing but entries, each under a line [[allow]]",
-        ),
-        (
-            "\nallow = 1",
-            "2: allow: expected nothing but entries, each under a line [[allow]]",
-        ),
+        ("x = 1", "1: x: expected nothing but entries, each under a line [[allow]]"),
+        ("\nallow = 1", "2: allow: expected nothing but entries, each under a line [[allow]]"),
         (
             "[[allow]]\nports = [1]",
             "1: entry 1: source: is missing: every entry needs the address or prefix of a back-end",
@@ -246,10 +246,7 @@ fn a_wrong_file_names_line_entry_key_and_what_is_allowed() {
             "[[allow]]\nsource = \"::/0\"\nports = 5684",
             "3: entry 1: ports = a value of type integer: expected a list in brackets",
         ),
-        (
-            "[[allow]]\nsource = \"::/0\"\nburst = 3",
-            "3: entry 1: burst: needs rate beside it",
-        ),
+        ("[[allow]]\nsource = \"::/0\"\nburst = 3", "3: entry 1: burst: needs rate beside it"),
         (
             "[[allow]]\nsource = \"::/0\"\nbytes = \"1KiB/s\"\nbyte_burst = 1499",
             "4: entry 1: byte_burst = \"1499\": expected 1500B (the largest datagram) to 1GiB",
@@ -274,10 +271,7 @@ fn a_wrong_file_names_line_entry_key_and_what_is_allowed() {
         assert_eq!(refusal(text), format!("allow.toml:{expected}"));
     }
     let error = refusal("[[allow]]\nsource = \n");
-    assert!(
-        error.starts_with("allow.toml:2: not valid TOML: "),
-        "{error}"
-    );
+    assert!(error.starts_with("allow.toml:2: not valid TOML: "), "{error}");
 }
 
 proptest! {

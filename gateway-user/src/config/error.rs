@@ -24,10 +24,7 @@ pub enum Error {
         problem: String,
     },
     /// A key that nothing reads.
-    #[error(
-        "{file}:{line}: unknown key {key}{}; known here: {known}",
-        suggested(suggestion)
-    )]
+    #[error("{file}:{line}: unknown key {key}{}; known here: {known}", suggested(suggestion))]
     Unknown {
         /// Which file.
         file: String,
@@ -67,9 +64,7 @@ pub enum Error {
 }
 
 fn suggested(suggestion: &Option<String>) -> String {
-    suggestion
-        .as_ref()
-        .map_or_else(String::new, |key| format!(" (did you mean {key}?)"))
+    suggestion.as_ref().map_or_else(String::new, |key| format!(" (did you mean {key}?)"))
 }
 
 /// A wrong value before it is known on which line it stands.
@@ -81,9 +76,6 @@ pub(super) struct Fault {
 
 impl Fault {
     pub(super) fn new(key: impl Into<String>, invalid: Invalid) -> Self {
-        Self {
-            key: key.into(),
-            invalid,
-        }
+        Self { key: key.into(), invalid }
     }
 }

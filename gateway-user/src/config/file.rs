@@ -51,7 +51,7 @@ section! {
     Agent {
         ports: Vec<i64> = Vec::new(),
         rate: Quantity = "20/s".into(),
-        burst: i64 = 5,
+        burst: i64 = 40,
     }
 }
 

@@ -30,9 +30,6 @@ pub(super) fn rate<S: Serializer>(rate: &Rate, out: S) -> Result<S::Ok, S::Error
 }
 
 pub(super) fn limits<S: Serializer>(limits: &Limits, out: S) -> Result<S::Ok, S::Error> {
-    LimitsShape {
-        packets: RateShape::new(&limits.packets),
-        bytes: RateShape::new(&limits.bytes),
-    }
-    .serialize(out)
+    LimitsShape { packets: RateShape::new(&limits.packets), bytes: RateShape::new(&limits.bytes) }
+        .serialize(out)
 }

@@ -38,12 +38,7 @@ pub(super) fn fault(text: &str, origin: &str, fault: Fault) -> Error {
         .ok()
         .and_then(|document| offset(document.as_item(), &fault.key))
         .unwrap_or(0);
-    Source { text, origin }.value(
-        offset,
-        fault.key,
-        fault.invalid.value,
-        fault.invalid.allowed,
-    )
+    Source { text, origin }.value(offset, fault.key, fault.invalid.value, fault.invalid.allowed)
 }
 
 struct Source<'a> {
@@ -111,11 +106,7 @@ impl Source<'_> {
     fn slice(&self, span: Option<core::ops::Range<usize>>) -> String {
         const LONGEST: usize = 60;
         let whole = span.and_then(|span| self.text.get(span)).unwrap_or("?");
-        let mut shown: String = whole
-            .chars()
-            .take(LONGEST)
-            .filter(|c| !c.is_control())
-            .collect();
+        let mut shown: String = whole.chars().take(LONGEST).filter(|c| !c.is_control()).collect();
         if whole.chars().nth(LONGEST).is_some() {
             shown.push('…');
         }
@@ -161,15 +152,13 @@ fn offset(item: &Item, key: &str) -> Option<usize> {
 
 /// The key whose value covers a byte.
 fn key_at(table: &dyn TableLike, offset: usize) -> Option<String> {
-    table
-        .iter()
-        .find_map(|(name, item)| match item.as_table_like() {
-            Some(below) => key_at(below, offset).map(|key| format!("{name}.{key}")),
-            None => item
-                .as_value()
-                .filter(|value| covers(value, offset))
-                .map(|value| format!("{name}{}", element_at(value, offset))),
-        })
+    table.iter().find_map(|(name, item)| match item.as_table_like() {
+        Some(below) => key_at(below, offset).map(|key| format!("{name}.{key}")),
+        None => item
+            .as_value()
+            .filter(|value| covers(value, offset))
+            .map(|value| format!("{name}{}", element_at(value, offset))),
+    })
 }
 
 fn element_at(value: &Value, offset: usize) -> String {

@@ -215,10 +215,8 @@ impl Config {
     /// See [`Error`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let file = path.as_ref();
-        let text = locate::text(file).map_err(|source| Error::Read {
-            file: file.to_owned(),
-            source,
-        })?;
+        let text =
+            locate::text(file).map_err(|source| Error::Read { file: file.to_owned(), source })?;
         Self::parse(&text, &file.display().to_string())
     }
 
@@ -234,10 +232,7 @@ impl Config {
 
 impl Default for Config {
     /// What an empty file means.
-    #[expect(
-        clippy::expect_used,
-        reason = "a test reads the defaults, which are constants"
-    )]
+    #[expect(clippy::expect_used, reason = "a test reads the defaults, which are constants")]
     fn default() -> Self {
         read::config(&file::File::default()).expect("defaults are valid")
     }
@@ -268,10 +263,8 @@ pub fn check_interfaces(config: &Config) -> Result<(), Error> {
 }
 
 fn interface_names(directory: &Path) -> Result<Vec<String>, Error> {
-    let entries = std::fs::read_dir(directory).map_err(|source| Error::Read {
-        file: directory.to_owned(),
-        source,
-    })?;
+    let entries = std::fs::read_dir(directory)
+        .map_err(|source| Error::Read { file: directory.to_owned(), source })?;
     let mut names: Vec<String> = entries
         .filter_map(Result::ok)
         .map(|entry| entry.file_name().to_string_lossy().into_owned())

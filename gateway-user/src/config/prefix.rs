@@ -28,11 +28,7 @@ pub fn unicast(text: &str) -> Result<IpNet, Invalid> {
     let prefix = parse(text)?;
     SPECIAL
         .iter()
-        .find(|(special, _)| {
-            special
-                .parse()
-                .is_ok_and(|net: IpNet| net.contains(&prefix))
-        })
+        .find(|(special, _)| special.parse().is_ok_and(|net: IpNet| net.contains(&prefix)))
         .map_or(Ok(prefix), |(_, reason)| Err(Invalid::text(text, *reason)))
 }
 
@@ -49,22 +45,13 @@ const MULTICAST: &str = "is multicast, which no packet comes from";
 const LOOPBACK: &str = "is loopback, which never comes through an interface";
 /// RFC 6890: what is no unicast address on a wire.
 const SPECIAL: [(&str, &str); 7] = [
-    (
-        "::/128",
-        "is the unspecified address; \"::/0\" is every address",
-    ),
+    ("::/128", "is the unspecified address; \"::/0\" is every address"),
     ("::1/128", LOOPBACK),
     ("ff00::/8", MULTICAST),
-    (
-        "0.0.0.0/8",
-        "is the unspecified address; \"0.0.0.0/0\" is every address",
-    ),
+    ("0.0.0.0/8", "is the unspecified address; \"0.0.0.0/0\" is every address"),
     ("127.0.0.0/8", LOOPBACK),
     ("224.0.0.0/4", MULTICAST),
-    (
-        "255.255.255.255/32",
-        "is the broadcast address, which no packet comes from",
-    ),
+    ("255.255.255.255/32", "is the broadcast address, which no packet comes from"),
 ];
 
 fn no_host_bits(text: &str, prefix: IpNet) -> Result<(), Invalid> {

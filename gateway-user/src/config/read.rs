@@ -25,9 +25,7 @@ pub(super) fn config(file: &File) -> Result<Config, Fault> {
     let lln = lln(&file.lln)?;
     Ok(Config {
         interfaces: interfaces(&file.interfaces)?,
-        agent: Agent {
-            ports: ports("agent.ports", &file.agent.ports)?,
-        },
+        agent: Agent { ports: ports("agent.ports", &file.agent.ports)? },
         rates: rates(file, lln.max_datagram)?,
         lln,
         replay: replay(&file.replay)?,
@@ -50,23 +48,14 @@ fn interfaces(file: &file::Interfaces) -> Result<Interfaces, Fault> {
         lln: names("interfaces.lln", &file.lln, &file.wan)?,
         mode: choice("interfaces.mode", &file.mode, &modes)?,
     };
-    at_most(
-        "interfaces",
-        read.wan.len() + read.lln.len(),
-        abi::INTERFACES_MAX as usize,
-    )?;
+    at_most("interfaces", read.wan.len() + read.lln.len(), abi::INTERFACES_MAX as usize)?;
     Ok(read)
 }
 
 /// Names that are new here and not `taken` by the other side.
 fn names(key: &str, names: &[String], taken: &[String]) -> Result<Vec<String>, Fault> {
     for (place, name) in names.iter().enumerate() {
-        let refuse = |allowed| {
-            Err(Fault::new(
-                element(key, place),
-                Invalid::text(name, allowed),
-            ))
-        };
+        let refuse = |allowed| Err(Fault::new(element(key, place), Invalid::text(name, allowed)));
         let plain = |c: char| !c.is_whitespace() && !c.is_control() && c != '/' && c != ':';
         let length = (1..=15).contains(&name.len());
         if !length || !name.chars().all(plain) || name == "." || name == ".." {
@@ -110,10 +99,7 @@ fn rates(file: &File, max_datagram: u32) -> Result<Rates, Fault> {
     let both = |key, own: &file::Limits, default| limits(key, &own.or(default), max_datagram);
     let (agent, unproven) = (&file.agent, &file.rate.unproven);
     let packet_rate = |table: &str, name: &str, rate: &Quantity, burst, burst_name: &str| {
-        packets(
-            (&format!("{table}.{name}"), rate),
-            (&format!("{table}.{burst_name}"), burst),
-        )
+        packets((&format!("{table}.{name}"), rate), (&format!("{table}.{burst_name}"), burst))
     };
     Ok(Rates {
         source: both("rate.source", &file.rate.source, &default.source)?,
@@ -132,22 +118,11 @@ fn rates(file: &File, max_datagram: u32) -> Result<Rates, Fault> {
 
 fn limits(table: &str, file: &file::Limits, max_datagram: u32) -> Result<Limits, Fault> {
     let nothing = Quantity::default();
-    let rate = (
-        &*format!("{table}.packets"),
-        file.packets.as_ref().unwrap_or(&nothing),
-    );
-    let burst = (
-        &*format!("{table}.packet_burst"),
-        file.packet_burst.unwrap_or(0),
-    );
-    let byte_rate = (
-        &*format!("{table}.bytes"),
-        file.bytes.as_ref().unwrap_or(&nothing),
-    );
-    let byte_burst = (
-        &*format!("{table}.byte_burst"),
-        file.byte_burst.as_ref().unwrap_or(&nothing),
-    );
+    let rate = (&*format!("{table}.packets"), file.packets.as_ref().unwrap_or(&nothing));
+    let burst = (&*format!("{table}.packet_burst"), file.packet_burst.unwrap_or(0));
+    let byte_rate = (&*format!("{table}.bytes"), file.bytes.as_ref().unwrap_or(&nothing));
+    let byte_burst =
+        (&*format!("{table}.byte_burst"), file.byte_burst.as_ref().unwrap_or(&nothing));
     Ok(Limits {
         packets: packets(rate, burst)?,
         bytes: bytes(byte_rate, byte_burst, max_datagram)?,
@@ -189,11 +164,8 @@ const fn throttle(rate: PerSecond, burst: u64) -> Rate {
 }
 
 fn replay(file: &file::Replay) -> Result<Replay, Fault> {
-    let modes = [
-        ("pair", ReplayMode::Pair),
-        ("record", ReplayMode::Record),
-        ("off", ReplayMode::Off),
-    ];
+    let modes =
+        [("pair", ReplayMode::Pair), ("record", ReplayMode::Record), ("off", ReplayMode::Off)];
     let pages = number("replay.pages", file.pages, 16..=1 << 20)?;
     if !pages.is_power_of_two() {
         let (below, above) = (pages.next_power_of_two() / 2, pages.next_power_of_two());
@@ -219,10 +191,7 @@ fn path(key: &str, text: &str) -> Result<PathBuf, Fault> {
     if text.starts_with('/') && !text.contains('\0') {
         return Ok(PathBuf::from(text));
     }
-    Err(Fault::new(
-        key,
-        Invalid::text(text, "expected an absolute path"),
-    ))
+    Err(Fault::new(key, Invalid::text(text, "expected an absolute path")))
 }
 
 fn log(file: &file::Log) -> Result<Log, Fault> {
@@ -275,10 +244,7 @@ fn at_most(key: &str, count: usize, most: usize) -> Result<(), Fault> {
         return Ok(());
     }
     let value = format!("{count} elements");
-    Err(Fault::new(
-        key,
-        Invalid::new(value, format!("expected at most {most}")),
-    ))
+    Err(Fault::new(key, Invalid::new(value, format!("expected at most {most}"))))
 }
 
 fn element(key: &str, place: usize) -> String {

@@ -13,10 +13,7 @@ fn an_empty_file_is_the_default() {
 
 #[test]
 fn the_documented_file_is_the_default() {
-    assert_eq!(
-        Config::parse(&documented(), "-").unwrap(),
-        Config::default()
-    );
+    assert_eq!(Config::parse(&documented(), "-").unwrap(), Config::default());
 }
 
 #[test]
@@ -90,10 +87,7 @@ fn a_wrong_value_names_line_key_and_what_is_allowed() {
             "2: lln.prefixes[0] = \"::/0\": is every address, the router's own traffic too: name \
              the LLN's prefix",
         ),
-        (
-            "[lln]\nmax_datagram = -1",
-            "2: lln.max_datagram = -1: expected 128 to 1500",
-        ),
+        ("[lln]\nmax_datagram = -1", "2: lln.max_datagram = -1: expected 128 to 1500"),
         (
             "[lln]\ndtls_ports = [1,2,3,4,5,6,7,8,9]",
             "2: lln.dtls_ports = 9 elements: expected at most 8",
@@ -140,19 +134,13 @@ fn a_value_of_the_wrong_kind_names_its_key() {
         "gateway.toml:2: rate.node.bytes = true: expected a quantity such as \"50/s\", \
          \"16KiB/s\" or \"32KiB\""
     );
-    assert_eq!(
-        refusal("\nlog = 1"),
-        "gateway.toml:2: log = 1: expected a table: [log]"
-    );
+    assert_eq!(refusal("\nlog = 1"), "gateway.toml:2: log = 1: expected a table: [log]");
 }
 
 #[test]
 fn what_is_no_toml_names_its_line() {
     let error = refusal("[log]\nlevel = \n");
-    assert!(
-        error.starts_with("gateway.toml:2: not valid TOML: "),
-        "{error}"
-    );
+    assert!(error.starts_with("gateway.toml:2: not valid TOML: "), "{error}");
 }
 
 #[test]

@@ -18,10 +18,7 @@ pub struct Invalid {
 impl Invalid {
     /// Says that `value` is not what is `allowed`.
     pub fn new(value: impl ToString, allowed: impl Into<String>) -> Self {
-        Self {
-            value: value.to_string(),
-            allowed: allowed.into(),
-        }
+        Self { value: value.to_string(), allowed: allowed.into() }
     }
 
     /// The same for a text, which is shown in quotes.
@@ -137,10 +134,7 @@ pub fn show_bytes(bytes: u64) -> String {
     SCALES
         .iter()
         .find(|(_, scale)| bytes != 0 && bytes.is_multiple_of(*scale))
-        .map_or_else(
-            || format!("{bytes}B"),
-            |(unit, scale)| format!("{}{unit}", bytes / scale),
-        )
+        .map_or_else(|| format!("{bytes}B"), |(unit, scale)| format!("{}{unit}", bytes / scale))
 }
 
 /// Writes an instant, to the second and within the years 1970 to 9999.
@@ -166,10 +160,9 @@ fn per_second(
         return Ok(PerSecond::Unlimited);
     }
     match trimmed.strip_suffix("/s").and_then(read) {
-        Some(0) => Err(Invalid::text(
-            text,
-            "expected at least one a second; \"unlimited\" is no limit",
-        )),
+        Some(0) => {
+            Err(Invalid::text(text, "expected at least one a second; \"unlimited\" is no limit"))
+        }
         Some(units) if units <= FASTEST => Ok(PerSecond::Limited(units)),
         Some(_) => Err(Invalid::text(
             text,
@@ -181,11 +174,7 @@ fn per_second(
 
 fn number(text: &str) -> Option<u64> {
     let text = text.trim();
-    if text.bytes().all(|byte| byte.is_ascii_digit()) {
-        text.parse().ok()
-    } else {
-        None
-    }
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 fn scaled(text: &str) -> Option<u64> {
@@ -219,10 +208,7 @@ mod tests {
     fn what_is_no_quantity_says_what_is() {
         for text in ["", "50", "/s", "50/m", "-1/s", "+5/s", "1.5/s", "5 /s x"] {
             let error = rate(text).unwrap_err().to_string();
-            assert!(
-                error.ends_with("such as \"50/s\", or \"unlimited\""),
-                "{error}"
-            );
+            assert!(error.ends_with("such as \"50/s\", or \"unlimited\""), "{error}");
         }
         assert_eq!(
             rate("0/s").unwrap_err().to_string(),

@@ -11,7 +11,7 @@ use aya::{
     programs::{
         ProgramError, Xdp, XdpMode,
         links::{FdLink, PinnedLink},
-        xdp::XdpLink,
+        xdp::{XdpLink, XdpLinkId},
     },
 };
 use gateway_common::abi::{self, INTERFACES_MAX, Interface, Settings};
@@ -64,6 +64,26 @@ pub enum Mode {
     Generic,
 }
 
+impl Mode {
+    /// The number that it has in [`Interface::mode`].
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Auto => 0,
+            Self::Native => 1,
+            Self::Generic => 2,
+        }
+    }
+
+    /// The name of a number in [`Interface::mode`].
+    pub const fn name_of(number: u32) -> &'static str {
+        match number {
+            1 => "native",
+            2 => "generic",
+            _ => "unknown",
+        }
+    }
+}
+
 /// What to bring up.
 pub struct Plan {
     /// Constants of the programs; secret, interface and link kind are filled in here.
@@ -83,6 +103,8 @@ pub struct Attached {
     pub name: String,
     /// Its side.
     pub role: Role,
+    /// How the program hooks in; `None` on a link that was there and keeps its mode.
+    pub mode: Option<Mode>,
     /// Whether the program replaced one of ours on a link that was there.
     pub replaced: bool,
     /// Why native mode was not to be had, when generic mode was taken instead.
@@ -117,9 +139,7 @@ pub fn start(
         .map(|(name, role)| Ok((links::find(name)?, *role)))
         .collect::<Result<_>>()?;
     let present = present(pins);
-    let fits = present
-        .as_ref()
-        .is_some_and(|present| present.1 == plan.capacity);
+    let fits = present.as_ref().is_some_and(|present| present.1 == plan.capacity);
     let renewed = pins.exist() && !fits;
     let (home, secret) = match &present {
         Some((settings, _)) if fits => (pins.clone(), settings.secret),
@@ -130,31 +150,20 @@ pub fn start(
         _ => (pins.clone(), random()?),
     };
     home.create()?;
-    let mut settings = Settings {
-        abi: abi::VERSION,
-        secret,
-        ..plan.settings
-    };
+    let mut settings = Settings { abi: abi::VERSION, secret, ..plan.settings };
     plan.capacity.apply(&mut settings);
     let maps = prepare(&home, &settings, &plan.capacity)?;
     install(&maps)?;
-    let mut running = Running {
-        attached: Vec::new(),
-        released: Vec::new(),
-        renewed,
-        objects: Vec::new(),
-    };
+    let mut running =
+        Running { attached: Vec::new(), released: Vec::new(), renewed, objects: Vec::new() };
     let places = places(&maps, &links)?;
     for ((link, role), place) in links.iter().zip(&places) {
-        let constants = Settings {
-            interface: *place,
-            raw_ip: u32::from(link.raw_ip),
-            ..settings
-        };
-        describe(&maps, *place, link, *role)?;
+        let constants = Settings { interface: *place, raw_ip: u32::from(link.raw_ip), ..settings };
         let mut object = object::load(object::OBJECT, &constants, &plan.capacity, Some(&home))?;
         let program = object::verify(&mut object, role.program())?;
         let attached = attach(pins, program, link, *role, plan.mode)?;
+        describe(&maps, *place, link, &attached)?;
+        describe(&maps, *place, link, &attached)?;
         running.attached.push(attached);
         running.objects.push(object);
     }
@@ -182,9 +191,7 @@ fn prepare(home: &Pins, settings: &Settings, capacity: &Capacity) -> Result<Maps
     object::load(object::OBJECT, settings, capacity, Some(home))?;
     let maps = Maps::Pinned(home.clone());
     let mut table = maps.table::<Settings>("SETTINGS")?;
-    table
-        .set(0, Plain(*settings), 0)
-        .map_err(named("SETTINGS"))?;
+    table.set(0, Plain(*settings), 0).map_err(named("SETTINGS"))?;
     Ok(maps)
 }
 
@@ -213,62 +220,46 @@ fn places(maps: &Maps, links: &[(Link, Role)]) -> Result<Vec<u32>> {
 
 /// The name of an interface.
 pub fn name_of(interface: &Interface) -> String {
-    let end = interface
-        .name
-        .iter()
-        .position(|byte| *byte == 0)
-        .unwrap_or(interface.name.len());
+    let end = interface.name.iter().position(|byte| *byte == 0).unwrap_or(interface.name.len());
     String::from_utf8_lossy(interface.name.get(..end).unwrap_or_default()).into_owned()
 }
 
-fn describe(maps: &Maps, place: u32, link: &Link, role: Role) -> Result<()> {
+fn describe(maps: &Maps, place: u32, link: &Link, attached: &Attached) -> Result<()> {
     let mut name = [0; 16];
     for (to, from) in name.iter_mut().zip(link.name.bytes().take(15)) {
         *to = from;
     }
+    let mut table = maps.table::<Interface>("INTERFACES")?;
+    let before = table.get(&place, 0).map_err(named("INTERFACES"))?.0;
     let interface = Interface {
         ifindex: link.ifindex,
-        role: role.number(),
+        role: attached.role.number(),
         raw_ip: u32::from(link.raw_ip),
-        reserved: 0,
+        mode: attached.mode.map_or(before.mode, Mode::number),
         name,
     };
-    let mut table = maps.table::<Interface>("INTERFACES")?;
-    table
-        .set(place, Plain(interface), 0)
-        .map_err(named("INTERFACES"))
+    table.set(place, Plain(interface), 0).map_err(named("INTERFACES"))
 }
 
 /// Puts the program on the interface's pinned link, or on a new one.
 fn attach(pins: &Pins, program: &mut Xdp, link: &Link, role: Role, mode: Mode) -> Result<Attached> {
     let path = pins.link(&link.name);
-    let mut attached = Attached {
-        name: link.name.clone(),
-        role,
-        replaced: false,
-        fallback: None,
-    };
+    let mut attached =
+        Attached { name: link.name.clone(), role, mode: None, replaced: false, fallback: None };
     if path.exists() && replace(program, &path)? {
         attached.replaced = true;
     } else {
-        let (id, fallback) = attach_new(program, link, mode)?;
-        attached.fallback = fallback;
-        let error = |source| Error::Attach {
-            interface: link.name.clone(),
-            mode: "any",
-            source,
-        };
+        let (id, mode, fallback) = attach_new(program, link, mode)?;
+        (attached.mode, attached.fallback) = (Some(mode), fallback);
+        let error = |source| Error::Attach { interface: link.name.clone(), mode: "any", source };
         let held = program.take_link(id).map_err(error)?;
         let held =
             FdLink::try_from(held).map_err(|source| pin_error(&path, io::Error::other(source)))?;
-        held.pin(&path)
-            .map_err(|source| pin_error(&path, io::Error::other(source)))?;
+        held.pin(&path).map_err(|source| pin_error(&path, io::Error::other(source)))?;
     }
     let path = pins.program(&link.name);
     remove_file(&path)?;
-    program
-        .pin(&path)
-        .map_err(|source| pin_error(&path, io::Error::other(source)))?;
+    program.pin(&path).map_err(|source| pin_error(&path, io::Error::other(source)))?;
     Ok(attached)
 }
 
@@ -298,35 +289,29 @@ fn attach_new(
     program: &mut Xdp,
     link: &Link,
     mode: Mode,
-) -> Result<(aya::programs::xdp::XdpLinkId, Option<String>)> {
-    let mut attempt = |mode| program.attach_to_if_index(link.ifindex, mode);
+) -> Result<(XdpLinkId, Mode, Option<String>)> {
+    let mut attempt = |how| program.attach_to_if_index(link.ifindex, how);
     let refused = |mode, source: ProgramError| {
         if is_busy(&source) {
-            Error::Busy {
-                interface: link.name.clone(),
-            }
+            Error::Busy { interface: link.name.clone() }
         } else {
-            Error::Attach {
-                interface: link.name.clone(),
-                mode,
-                source,
-            }
+            Error::Attach { interface: link.name.clone(), mode, source }
         }
     };
     match mode {
-        Mode::Native => attempt(XdpMode::Driver)
-            .map(|id| (id, None))
-            .map_err(|e| refused("native", e)),
-        Mode::Generic => attempt(XdpMode::Skb)
-            .map(|id| (id, None))
-            .map_err(|e| refused("generic", e)),
+        Mode::Native => {
+            attempt(XdpMode::Driver).map(|id| (id, mode, None)).map_err(|e| refused("native", e))
+        }
+        Mode::Generic => {
+            attempt(XdpMode::Skb).map(|id| (id, mode, None)).map_err(|e| refused("generic", e))
+        }
         Mode::Auto => match attempt(XdpMode::Driver) {
-            Ok(id) => Ok((id, None)),
+            Ok(id) => Ok((id, Mode::Native, None)),
             Err(error) if is_busy(&error) => Err(refused("native", error)),
             Err(error) => {
                 let why = chain(&error);
                 let id = attempt(XdpMode::Skb).map_err(|error| refused("generic", error))?;
-                Ok((id, Some(why)))
+                Ok((id, Mode::Generic, Some(why)))
             }
         },
     }
@@ -363,9 +348,7 @@ fn release(pins: &Pins, maps: &Maps, kept: &[u32]) -> Result<Vec<String>> {
         if kept.contains(&place) {
             names.push(name_of(&interface));
         } else {
-            table
-                .set(place, Plain(Interface::default()), 0)
-                .map_err(named("INTERFACES"))?;
+            table.set(place, Plain(Interface::default()), 0).map_err(named("INTERFACES"))?;
         }
     }
     let links = fs::read_dir(pins.links()).map_err(|source| pin_error(&pins.links(), source))?;
@@ -391,10 +374,7 @@ fn adopt(pins: &Pins, next: &Pins) -> Result<()> {
 }
 
 fn pin_error(path: &Path, source: io::Error) -> Error {
-    Error::Pin {
-        path: path.to_owned(),
-        source,
-    }
+    Error::Pin { path: path.to_owned(), source }
 }
 
 fn remove_file(path: &Path) -> Result<()> {

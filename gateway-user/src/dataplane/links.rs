@@ -21,10 +21,7 @@ const WITH_ETHERNET: [u32; 2] = [1, 772];
 /// # Errors
 /// [`Error::Interface`] when there is none of that name.
 pub fn find(name: &str) -> Result<Link> {
-    let error = |source| Error::Interface {
-        interface: name.to_owned(),
-        source,
-    };
+    let error = |source| Error::Interface { interface: name.to_owned(), source };
     // by the kernel's socket interface, which follows the network namespace; /sys may not
     let ifindex = nix::net::if_::if_nametoindex(name)
         .map_err(|errno| error(io::Error::from_raw_os_error(errno as i32)))?;
@@ -34,20 +31,13 @@ pub fn find(name: &str) -> Result<Link> {
         Some(kind) => !WITH_ETHERNET.contains(&kind),
         None => !has_hardware_address(name),
     };
-    Ok(Link {
-        name: name.to_owned(),
-        ifindex,
-        raw_ip,
-    })
+    Ok(Link { name: name.to_owned(), ifindex, raw_ip })
 }
 
 /// Whether an interface has a six-byte hardware address.
 fn has_hardware_address(name: &str) -> bool {
     addresses_of(|interface| interface == name).any(|address| {
-        address
-            .as_link_addr()
-            .and_then(|link| link.addr())
-            .is_some_and(|mac| mac != [0; 6])
+        address.as_link_addr().and_then(|link| link.addr()).is_some_and(|mac| mac != [0; 6])
     })
 }
 
@@ -55,8 +45,7 @@ fn addresses_of(
     wanted: impl Fn(&str) -> bool,
 ) -> impl Iterator<Item = nix::sys::socket::SockaddrStorage> {
     let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
-    all.filter(move |entry| wanted(&entry.interface_name))
-        .filter_map(|entry| entry.address)
+    all.filter(move |entry| wanted(&entry.interface_name)).filter_map(|entry| entry.address)
 }
 
 fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
@@ -66,9 +55,7 @@ fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
 
 /// The router's own addresses, all interfaces together.
 pub fn own_addresses() -> Vec<IpAddr> {
-    addresses_of(|_| true)
-        .filter_map(|address| ip_of(&address))
-        .collect()
+    addresses_of(|_| true).filter_map(|address| ip_of(&address)).collect()
 }
 
 /// The global prefixes on an interface, from its addresses and netmasks.

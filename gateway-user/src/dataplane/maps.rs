@@ -51,11 +51,7 @@ impl Maps {
         }
         let maps = Self::Pinned(pins.clone());
         let found = maps.settings()?.abi;
-        if found == abi::VERSION {
-            Ok(maps)
-        } else {
-            Err(Error::Version { found })
-        }
+        if found == abi::VERSION { Ok(maps) } else { Err(Error::Version { found }) }
     }
 
     /// A map's descriptor.
@@ -66,14 +62,9 @@ impl Maps {
         match self {
             Self::Pinned(pins) => MapData::from_pin(pins.map(name)).map_err(named(name)),
             Self::Own(maps) => {
-                let map = maps.get(name).ok_or(MapError::InvalidName {
-                    name: name.to_owned(),
-                });
+                let map = maps.get(name).ok_or(MapError::InvalidName { name: name.to_owned() });
                 let fd = map.and_then(|map| {
-                    map.fd()
-                        .as_fd()
-                        .try_clone_to_owned()
-                        .map_err(MapError::IoError)
+                    map.fd().as_fd().try_clone_to_owned().map_err(MapError::IoError)
                 });
                 let fd = fd.map_err(named(name))?;
                 MapData::from_fd(fd).map_err(named(name))
@@ -114,11 +105,7 @@ impl Maps {
     /// # Errors
     /// [`Error::Map`].
     pub fn settings(&self) -> Result<Settings> {
-        Ok(self
-            .table::<Settings>("SETTINGS")?
-            .get(&0, 0)
-            .map_err(named("SETTINGS"))?
-            .0)
+        Ok(self.table::<Settings>("SETTINGS")?.get(&0, 0).map_err(named("SETTINGS"))?.0)
     }
 
     /// The generation and prefix lengths.
@@ -126,11 +113,7 @@ impl Maps {
     /// # Errors
     /// [`Error::Map`].
     pub fn control(&self) -> Result<Control> {
-        Ok(self
-            .table::<Control>("CONTROL")?
-            .get(&0, 0)
-            .map_err(named("CONTROL"))?
-            .0)
+        Ok(self.table::<Control>("CONTROL")?.get(&0, 0).map_err(named("CONTROL"))?.0)
     }
 
     /// The interfaces under the filter, with their places.
@@ -154,10 +137,7 @@ impl Maps {
     /// # Errors
     /// [`Error::Map`].
     pub fn drops(&self, place: u32) -> Result<Drops> {
-        let values = self
-            .per_cpu::<Drops>("DROPS")?
-            .get(&place, 0)
-            .map_err(named("DROPS"))?;
+        let values = self.per_cpu::<Drops>("DROPS")?.get(&place, 0).map_err(named("DROPS"))?;
         Ok(sum(values.iter().map(|value| value.0)))
     }
 
@@ -166,10 +146,7 @@ impl Maps {
     /// # Errors
     /// [`Error::Map`].
     pub fn passed(&self, place: u32) -> Result<Passed> {
-        let values = self
-            .per_cpu::<Passed>("PASSED")?
-            .get(&place, 0)
-            .map_err(named("PASSED"))?;
+        let values = self.per_cpu::<Passed>("PASSED")?.get(&place, 0).map_err(named("PASSED"))?;
         Ok(sum(values.iter().map(|value| value.0)))
     }
 
@@ -240,10 +217,7 @@ fn sum<T: Record>(values: impl Iterator<Item = T>) -> T {
         for (total, value) in totals.iter_mut().zip(counters) {
             let (a, b) = (zerocopy::transmute!(*total), zerocopy::transmute!(*value));
             let (a, b): (Counter, Counter) = (a, b);
-            let both = Counter {
-                packets: a.packets + b.packets,
-                bytes: a.bytes + b.bytes,
-            };
+            let both = Counter { packets: a.packets + b.packets, bytes: a.bytes + b.bytes };
             *total = zerocopy::transmute!(both);
         }
         if let Ok(sum) = T::read_from_bytes(&bytes) {

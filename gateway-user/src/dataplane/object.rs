@@ -32,10 +32,7 @@ impl Capacity {
     pub fn sizes(&self) -> [(&'static str, u32); 5] {
         [
             ("SOURCES", self.sources),
-            (
-                "SOURCE_STATE",
-                self.sources.saturating_add(abi::SHARED_SLOTS),
-            ),
+            ("SOURCE_STATE", self.sources.saturating_add(abi::SHARED_SLOTS)),
             ("BITS", filter::words(self.sources)),
             ("ASSOCIATIONS", self.associations),
             ("SEEN", self.pages),
@@ -51,11 +48,7 @@ impl Capacity {
 
     /// What settings were made with.
     pub fn of(settings: &Settings, associations: u32) -> Self {
-        Self {
-            sources: settings.sources,
-            associations,
-            pages: settings.seen_mask + 1,
-        }
+        Self { sources: settings.sources, associations, pages: settings.seen_mask + 1 }
     }
 }
 
@@ -91,9 +84,7 @@ pub fn load(
 pub fn verify<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp> {
     let error = |source| Error::Program { name, source };
     let program = object.program_mut(name);
-    let program = program
-        .ok_or(aya::programs::ProgramError::NotLoaded)
-        .map_err(error)?;
+    let program = program.ok_or(aya::programs::ProgramError::NotLoaded).map_err(error)?;
     let program: &mut Xdp = program.try_into().map_err(error)?;
     if program.fd().is_err() {
         program.load().map_err(error)?;

@@ -17,9 +17,7 @@ const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 impl Pins {
     /// Pins in `directory`.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
-        Self {
-            directory: directory.into(),
-        }
+        Self { directory: directory.into() }
     }
 
     /// The directory.
@@ -104,10 +102,7 @@ pub fn interface_name(pin: &str) -> String {
 }
 
 fn remove_tree(directory: &Path, removed: &mut Vec<String>) -> Result<()> {
-    let pin = |source: io::Error| Error::Pin {
-        path: directory.to_owned(),
-        source,
-    };
+    let pin = |source: io::Error| Error::Pin { path: directory.to_owned(), source };
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -118,10 +113,7 @@ fn remove_tree(directory: &Path, removed: &mut Vec<String>) -> Result<()> {
         if path.is_dir() {
             remove_tree(&path, removed)?;
         } else {
-            fs::remove_file(&path).map_err(|source| Error::Pin {
-                path: path.clone(),
-                source,
-            })?;
+            fs::remove_file(&path).map_err(|source| Error::Pin { path: path.clone(), source })?;
             removed.push(path.display().to_string());
         }
     }

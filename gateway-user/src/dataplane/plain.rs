@@ -1,8 +1,5 @@
 //! Map records as bytes: proved plain, not promised.
-#![expect(
-    unsafe_code,
-    reason = "aya asks for a promise where zerocopy has a proof"
-)]
+#![expect(unsafe_code, reason = "aya asks for a promise where zerocopy has a proof")]
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A map key or value.

@@ -62,14 +62,8 @@ impl Replica {
         }
         let maps = Maps::Own(own);
         let mut table = maps.table::<Settings>("SETTINGS")?;
-        table
-            .set(0, super::Plain(settings), 0)
-            .map_err(super::maps::named("SETTINGS"))?;
-        Ok(Self {
-            object,
-            maps,
-            settings,
-        })
+        table.set(0, super::Plain(settings), 0).map_err(super::maps::named("SETTINGS"))?;
+        Ok(Self { object, maps, settings })
     }
 
     /// A copy of a running filter as it stands, seen from one of its interfaces.
@@ -80,14 +74,9 @@ impl Replica {
         let mut settings = live.settings()?;
         settings.interface = place;
         settings.raw_ip = raw_ip.into();
-        let associations = live
-            .data("ASSOCIATIONS")?
-            .info()
-            .map_err(super::maps::named("ASSOCIATIONS"))?;
-        let copy = Self::new(
-            &settings,
-            &Capacity::of(&settings, associations.max_entries()),
-        )?;
+        let associations =
+            live.data("ASSOCIATIONS")?.info().map_err(super::maps::named("ASSOCIATIONS"))?;
+        let copy = Self::new(&settings, &Capacity::of(&settings, associations.max_entries()))?;
         copy.table::<Control>(live, "CONTROL")?;
         copy.table::<u64>(live, "BITS")?;
         copy.table::<Policy>(live, "POLICIES")?;
@@ -151,9 +140,7 @@ impl Replica {
         options.data_out = Some(&mut out);
         let name = role.program();
         let program: &mut Xdp = object::verify(&mut self.object, name)?;
-        program
-            .test_run(options)
-            .map_err(|source| Error::Program { name, source })?;
+        program.test_run(options).map_err(|source| Error::Program { name, source })?;
         let after = self.counts()?;
         for reason in Reason::ALL {
             if after.0.of(*reason) != before.0.of(*reason) {
@@ -182,9 +169,7 @@ fn duplicate(name: &'static str, map: &Map) -> Result<MapData> {
     | Map::PerCpuArray(data)
     | Map::RingBuf(data)) = map
     else {
-        return Err(named(aya::maps::MapError::InvalidName {
-            name: name.to_owned(),
-        }));
+        return Err(named(aya::maps::MapError::InvalidName { name: name.to_owned() }));
     };
     let fd = data.fd().as_fd().try_clone_to_owned();
     MapData::from_fd(fd.map_err(|error| named(aya::maps::MapError::IoError(error)))?).map_err(named)

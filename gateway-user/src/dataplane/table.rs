@@ -81,11 +81,7 @@ pub fn on_128_bits(net: &IpNet) -> Prefix {
 pub fn net_of(key: &PrefixKey) -> Option<IpNet> {
     let address = std::net::IpAddr::from(key.address);
     let length = u8::try_from(key.length).ok()?;
-    let length = if address.is_ipv4() {
-        length.checked_sub(96)?
-    } else {
-        length
-    };
+    let length = if address.is_ipv4() { length.checked_sub(96)? } else { length };
     IpNet::new(address, length).ok()
 }
 
@@ -95,10 +91,7 @@ impl Place {
         if net.prefix_len() == net.max_prefix_len() {
             Self::Address(prefix.address)
         } else {
-            Self::Prefix(PrefixKey {
-                address: prefix.address,
-                length: prefix.length().into(),
-            })
+            Self::Prefix(PrefixKey { address: prefix.address, length: prefix.length().into() })
         }
     }
 }
@@ -137,11 +130,7 @@ impl Grants {
             self.leases.insert(Place::Prefix(key.0), lease.0);
         }
         for lease in self.leases.values() {
-            let policy = self
-                .policies
-                .get(&lease.policy, 0)
-                .map_err(named("POLICIES"))?
-                .0;
+            let policy = self.policies.get(&lease.policy, 0).map_err(named("POLICIES"))?.0;
             self.used.entry(lease.policy).or_insert((policy, 0)).1 += 1;
         }
         Ok(())
@@ -153,16 +142,9 @@ impl Grants {
     /// # Errors
     /// [`Error::Full`] when there is no room, [`Error::Map`].
     pub fn sync(&mut self, grants: &[Grant]) -> Result<Changes> {
-        let wanted: HashSet<Place> = grants
-            .iter()
-            .map(|grant| Place::of(&grant.source))
-            .collect();
-        let gone: Vec<Place> = self
-            .leases
-            .keys()
-            .filter(|place| !wanted.contains(place))
-            .copied()
-            .collect();
+        let wanted: HashSet<Place> = grants.iter().map(|grant| Place::of(&grant.source)).collect();
+        let gone: Vec<Place> =
+            self.leases.keys().filter(|place| !wanted.contains(place)).copied().collect();
         for place in &gone {
             self.delete(place)?;
         }
@@ -179,10 +161,7 @@ impl Grants {
         if written > 0 || !gone.is_empty() {
             self.bump()?;
         }
-        Ok(Changes {
-            written,
-            removed: gone.len(),
-        })
+        Ok(Changes { written, removed: gone.len() })
     }
 
     /// Adds or replaces one entry; whether that changed anything.
@@ -215,14 +194,10 @@ impl Grants {
     fn delete(&mut self, place: &Place) -> Result<()> {
         match place {
             Place::Address(address) => {
-                self.sources
-                    .remove(&Plain(*address))
-                    .map_err(named("SOURCES"))?;
+                self.sources.remove(&Plain(*address)).map_err(named("SOURCES"))?;
             }
             Place::Prefix(key) => {
-                self.prefixes
-                    .remove(&Plain(*key))
-                    .map_err(named("PREFIXES"))?;
+                self.prefixes.remove(&Plain(*key)).map_err(named("PREFIXES"))?;
             }
         }
         if let Some(lease) = self.leases.remove(place) {
@@ -247,10 +222,7 @@ impl Grants {
         let expires_ns = clock::instant(grant.expires);
         let present = self.leases.get(&place).copied();
         if let Some(lease) = present {
-            let same = self
-                .used
-                .get(&lease.policy)
-                .is_some_and(|used| used.0 == policy);
+            let same = self.used.get(&lease.policy).is_some_and(|used| used.0 == policy);
             if same && lease.expires_ns.abs_diff(expires_ns) < JITTER_NS {
                 return Ok(false);
             }
@@ -259,11 +231,7 @@ impl Grants {
             Some(lease) => lease.slot,
             None => self.clean_slot()?,
         };
-        let lease = Lease {
-            expires_ns,
-            policy: self.policy(&policy)?,
-            slot,
-        };
+        let lease = Lease { expires_ns, policy: self.policy(&policy)?, slot };
         self.set_bit(&place)?;
         self.write(&place, lease)?;
         self.used.entry(lease.policy).or_insert((policy, 0)).1 += 1;
@@ -280,11 +248,7 @@ impl Grants {
         let (name, full, result) = match place {
             Place::Address(address) => {
                 let full = self.no_room();
-                (
-                    "SOURCES",
-                    full,
-                    self.sources.insert(Plain(*address), Plain(lease), 0),
-                )
+                ("SOURCES", full, self.sources.insert(Plain(*address), Plain(lease), 0))
             }
             Place::Prefix(key) => {
                 let full = Error::Full {
@@ -292,20 +256,10 @@ impl Grants {
                     capacity: PREFIXES_MAX,
                     remedy: "merge prefixes or remove some",
                 };
-                (
-                    "PREFIXES",
-                    full,
-                    self.prefixes.insert(Plain(*key), Plain(lease), 0),
-                )
+                ("PREFIXES", full, self.prefixes.insert(Plain(*key), Plain(lease), 0))
             }
         };
-        result.map_err(|error| {
-            if is_full(&error) {
-                full
-            } else {
-                named(name)(error)
-            }
-        })
+        result.map_err(|error| if is_full(&error) { full } else { named(name)(error) })
     }
 
     const fn no_room(&self) -> Error {
@@ -324,17 +278,11 @@ impl Grants {
         let capacity = self.policies.len();
         let Some(free) = (0..capacity).find(|index| !self.used.contains_key(index)) else {
             let remedy = "use the same nodes, ports and rates for several entries";
-            return Err(Error::Full {
-                what: "the table of different policies",
-                capacity,
-                remedy,
-            });
+            return Err(Error::Full { what: "the table of different policies", capacity, remedy });
         };
         // a policy that was just given up may still be in the hands of a packet
         self.bump()?;
-        self.policies
-            .set(free, Plain(*wanted), 0)
-            .map_err(named("POLICIES"))?;
+        self.policies.set(free, Plain(*wanted), 0).map_err(named("POLICIES"))?;
         Ok(free)
     }
 
@@ -344,20 +292,14 @@ impl Grants {
         let capacity = self.settings.sources;
         let slot = if control.next_slot < capacity {
             control.next_slot += 1;
-            self.control
-                .set(0, Plain(control), 0)
-                .map_err(named("CONTROL"))?;
+            self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))?;
             control.next_slot - 1
         } else {
             let used: HashSet<u32> = self.leases.values().map(|lease| lease.slot).collect();
-            (0..capacity)
-                .find(|slot| !used.contains(slot))
-                .ok_or_else(|| self.no_room())?
+            (0..capacity).find(|slot| !used.contains(slot)).ok_or_else(|| self.no_room())?
         };
         let clean = Plain(SourceState::default());
-        self.state
-            .set(slot, clean, 0)
-            .map_err(named("SOURCE_STATE"))?;
+        self.state.set(slot, clean, 0).map_err(named("SOURCE_STATE"))?;
         Ok(slot)
     }
 
@@ -365,11 +307,9 @@ impl Grants {
         let key = HashKey(self.settings.secret);
         match place {
             Place::Address(address) => filter::address(key, address),
-            Place::Prefix(prefix) => filter::prefix(
-                key,
-                &prefix.address,
-                u8::try_from(prefix.length).unwrap_or(128),
-            ),
+            Place::Prefix(prefix) => {
+                filter::prefix(key, &prefix.address, u8::try_from(prefix.length).unwrap_or(128))
+            }
         }
     }
 
@@ -378,9 +318,7 @@ impl Grants {
         let index = bit.word & self.settings.bits_mask;
         let word = self.bits.get(&index, 0).map_err(named("BITS"))?.0;
         if word & bit.mask == 0 {
-            self.bits
-                .set(index, Plain(word | bit.mask), 0)
-                .map_err(named("BITS"))?;
+            self.bits.set(index, Plain(word | bit.mask), 0).map_err(named("BITS"))?;
         }
         Ok(())
     }
@@ -395,9 +333,7 @@ impl Grants {
         for index in 0..self.bits.len() {
             let wanted = words.get(&index).copied().unwrap_or(0);
             if self.bits.get(&index, 0).map_err(named("BITS"))?.0 != wanted {
-                self.bits
-                    .set(index, Plain(wanted), 0)
-                    .map_err(named("BITS"))?;
+                self.bits.set(index, Plain(wanted), 0).map_err(named("BITS"))?;
             }
         }
         self.announce_lengths()
@@ -426,17 +362,13 @@ impl Grants {
             *place = *length;
         }
         control.prefix_count = lengths.len() as u32;
-        self.control
-            .set(0, Plain(control), 0)
-            .map_err(named("CONTROL"))
+        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))
     }
 
     fn bump(&mut self) -> Result<()> {
         let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
         control.generation += 1;
-        self.control
-            .set(0, Plain(control), 0)
-            .map_err(named("CONTROL"))
+        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))
     }
 }
 
@@ -448,10 +380,7 @@ fn is_full(error: &aya::maps::MapError) -> bool {
 
 /// The policy of a grant. Lists that are too long were refused where they were read.
 fn policy_of(grant: &Grant) -> Policy {
-    let mut policy = Policy {
-        limits: grant.limits,
-        ..Policy::ANY
-    };
+    let mut policy = Policy { limits: grant.limits, ..Policy::ANY };
     for (place, node) in policy.nodes.iter_mut().zip(&grant.nodes) {
         *place = on_128_bits(node);
     }

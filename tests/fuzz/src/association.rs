@@ -54,11 +54,7 @@ fn record(progress: Progress, kind: u8, epoch: u8, detail: u8) -> Record {
     Record {
         content: if kind < 128 { 20 + kind % 8 } else { kind },
         epoch,
-        sequence: if detail & 0x40 == 0 {
-            sequence
-        } else {
-            (1 << 48) - 1 - sequence
-        },
+        sequence: if detail & 0x40 == 0 { sequence } else { (1 << 48) - 1 - sequence },
         length: 32,
         body: Offset::START,
         end: Offset::START,
@@ -99,10 +95,7 @@ fn learned(old: Progress, new: Progress, record: &Record, hello: Option<&Hello>,
         (Progress::COOKIE, answered(handshake::HELLO_VERIFY_REQUEST)),
         (Progress::VALIDATED, new_hello && old.has(Progress::COOKIE)),
     ] {
-        assert_eq!(
-            new.has(flag),
-            !opens_over(opens, flag) && (old.has(flag) || cause)
-        );
+        assert_eq!(new.has(flag), !opens_over(opens, flag) && (old.has(flag) || cause));
     }
     assert_eq!(gained & !(KEPT | Progress::HANDSHAKE), 0);
     assert_eq!(gained & Progress::NODE_INITIATED, 0);

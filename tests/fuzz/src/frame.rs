@@ -50,17 +50,12 @@ fn only_cut_off<T: PartialEq + core::fmt::Debug>(
     whole: &Result<T, Malformed>,
     part: &Result<T, Malformed>,
 ) {
-    assert!(
-        part == whole || *part == Err(Malformed::Truncated),
-        "{whole:?} became {part:?}"
-    );
+    assert!(part == whole || *part == Err(Malformed::Truncated), "{whole:?} became {part:?}");
 }
 
 /// Where a header could end: everywhere near the start, now and then further on.
 fn cuts(data: &[u8]) -> impl Iterator<Item = &[u8]> {
-    (0..data.len())
-        .filter(|cut| *cut < 96 || cut % 37 == 0)
-        .map(|cut| &data[..cut])
+    (0..data.len()).filter(|cut| *cut < 96 || cut % 37 == 0).map(|cut| &data[..cut])
 }
 
 fn header(data: &[u8], ip: &Network) {
@@ -76,11 +71,7 @@ fn header(data: &[u8], ip: &Network) {
 fn body(data: &[u8], ip: &Network, upper: &Upper) {
     let last = ip.start.get() + usize::from(ip.length);
     match *upper {
-        Upper::Udp {
-            ports,
-            payload,
-            end,
-        } => {
+        Upper::Udp { ports, payload, end } => {
             assert!(ip.payload < payload && payload <= end && end.get() == last);
             assert!(!ip.fragment && payload.get() <= data.len());
             let header = &data[payload.get() - 8..payload.get()];
@@ -106,10 +97,7 @@ fn quote(data: &[u8], at: Offset, v4: bool) {
         only_cut_off(&whole, &parse::quoted(cut, at, v4));
     }
     if let Ok(quoted) = whole {
-        assert_eq!(
-            (quoted.source.is_v4(), quoted.destination.is_v4()),
-            (v4, v4)
-        );
+        assert_eq!((quoted.source.is_v4(), quoted.destination.is_v4()), (v4, v4));
     }
 }
 
@@ -124,11 +112,7 @@ fn every_link_agrees(data: &[u8]) {
     for tags in 0..=parse::VLAN_TAGS_MAX {
         let mut frame = vec![0; 12];
         for tag in 0..tags {
-            frame.extend(if tag + 1 < tags {
-                [0x88, 0xa8]
-            } else {
-                [0x81, 0]
-            });
+            frame.extend(if tag + 1 < tags { [0x88, 0xa8] } else { [0x81, 0] });
             frame.extend([0, 5]);
         }
         frame.extend(ether_type);
@@ -138,11 +122,7 @@ fn every_link_agrees(data: &[u8]) {
         // an offset further on may be past what an offset can hold
         if framed != Err(Malformed::Truncated) {
             assert_eq!(framed, bare.map(|found| found.moved(shift)));
-        } else if let Ok(Found {
-            range: Some((_, end)),
-            ..
-        }) = bare
-        {
+        } else if let Ok(Found { range: Some((_, end)), .. }) = bare {
             assert!(end + shift > Offset::MAX, "{bare:?} was lost");
         }
     }
@@ -169,11 +149,7 @@ fn walk(data: &[u8], link: Link) -> Result<Found, Malformed> {
     let ip = parse::network(data, link)?.expect("the version is 4 or 6");
     let last = ip.start.get() + usize::from(ip.length);
     let (upper, ports, range) = match parse::transport(data, &ip)? {
-        Upper::Udp {
-            ports,
-            payload,
-            end,
-        } => (0, Some(ports), Some((payload.get(), end.get()))),
+        Upper::Udp { ports, payload, end } => (0, Some(ports), Some((payload.get(), end.get()))),
         Upper::Tcp { ports } => (1, Some(ports), Some((last, last))),
         Upper::Icmp { body, .. } => (2, None, Some((body.get(), last))),
         Upper::Fragment => (3, None, None),
@@ -181,13 +157,7 @@ fn walk(data: &[u8], link: Link) -> Result<Found, Malformed> {
         Upper::HopByHop => (5, None, None),
         Upper::Other => (6, None, None),
     };
-    Ok(Found {
-        upper,
-        ports,
-        source: ip.source,
-        destination: ip.destination,
-        range,
-    })
+    Ok(Found { upper, ports, source: ip.source, destination: ip.destination, range })
 }
 
 /// Record after record, as the kernel does.
@@ -207,9 +177,7 @@ fn datagram(data: &[u8], payload: Offset, end: Offset) {
             }
             Layout::Opaque { at: start, end } => {
                 assert_eq!(start, at);
-                alone(data, at, end, |bytes| {
-                    opaque_fingerprint(bytes, KEY, at, end)
-                });
+                alone(data, at, end, |bytes| opaque_fingerprint(bytes, KEY, at, end));
                 end
             }
         };
@@ -220,15 +188,9 @@ fn datagram(data: &[u8], payload: Offset, end: Offset) {
 
 fn clear(data: &[u8], at: Offset, end: Offset, record: &Record) {
     assert_eq!(record.body.get(), at.get() + dtls::RECORD_HEADER);
-    assert_eq!(
-        record.end.get(),
-        record.body.get() + usize::from(record.length)
-    );
+    assert_eq!(record.end.get(), record.body.get() + usize::from(record.length));
     assert!(record.end <= end && record.length > 0 && record.sequence < 1 << 48);
-    assert!(matches!(
-        record.content,
-        content::CHANGE_CIPHER_SPEC..=24 | 26 | 27
-    ));
+    assert!(matches!(record.content, content::CHANGE_CIPHER_SPEC..=24 | 26 | 27));
     let header = &data[at.get()..record.body.get()];
     let numbers = u64::from(record.epoch) << 48 | record.sequence;
     assert_eq!((header[0], header[1]), (record.content, 0xfe));
@@ -243,9 +205,7 @@ fn clear(data: &[u8], at: Offset, end: Offset, record: &Record) {
 
     alone(data, at, record.end, |bytes| dtls::hello(bytes, record));
     alone(data, at, record.end, |bytes| dtls::report(bytes, record));
-    alone(data, at, record.end, |bytes| {
-        fingerprint(bytes, KEY, record)
-    });
+    alone(data, at, record.end, |bytes| fingerprint(bytes, KEY, record));
     if let Ok(Some(report)) = dtls::report(data, record) {
         assert!(record.content == content::ACK && report.next < 1 << 48);
     }

@@ -49,10 +49,7 @@ fn opening(script: &mut Script<'_>) -> Option<(Rate, u64)> {
         promised(rate, first, second);
         rate
     } else {
-        Rate {
-            interval_ns: first,
-            burst_ns: second,
-        }
+        Rate { interval_ns: first, burst_ns: second }
     };
     (!rate.is_unlimited()).then_some((rate, start))
 }
@@ -83,10 +80,7 @@ struct Bucket {
 
 impl Bucket {
     fn full(rate: Rate, now: u64) -> Self {
-        Self {
-            credit: rate.burst_ns.into(),
-            last: now,
-        }
+        Self { credit: rate.burst_ns.into(), last: now }
     }
 
     fn take(&mut self, rate: Rate, now: u64, units: u64) -> bool {
@@ -111,11 +105,7 @@ struct Bound {
 
 impl Bound {
     fn new(start: u64) -> Self {
-        Self {
-            start,
-            spent: 0,
-            latest: start,
-        }
+        Self { start, spent: 0, latest: start }
     }
 
     fn spent(&mut self, rate: Rate, now: u64, units: u64) {

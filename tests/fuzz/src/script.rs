@@ -14,10 +14,6 @@ impl Script<'_> {
         let [mantissa, shift] = self.take()?;
         let number = u64::from(mantissa) << (shift % 64);
         // the numbers just below a power of two are where arithmetic ends
-        Some(if shift & 0x80 == 0 {
-            number
-        } else {
-            number.wrapping_sub(1)
-        })
+        Some(if shift & 0x80 == 0 { number } else { number.wrapping_sub(1) })
     }
 }

@@ -60,19 +60,12 @@ impl Capture {
         let ending = Arc::new(AtomicBool::new(false));
         let (store, end) = (Arc::clone(&frames), Arc::clone(&ending));
         let thread = thread::spawn(move || collect(&socket, &keep, &store, &end));
-        Ok(Self {
-            frames,
-            ending,
-            thread: Some(thread),
-        })
+        Ok(Self { frames, ending, thread: Some(thread) })
     }
 
     /// What was captured so far, oldest first.
     pub fn snapshot(&self) -> Vec<Captured> {
-        self.frames
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.frames.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many captured frames satisfy `test`.
@@ -99,10 +92,7 @@ impl Capture {
     /// Ends the capture, after all frames that have arrived are read.
     pub fn stop(mut self) -> Vec<Vec<u8>> {
         self.end();
-        self.snapshot()
-            .into_iter()
-            .map(|frame| frame.bytes)
-            .collect()
+        self.snapshot().into_iter().map(|frame| frame.bytes).collect()
     }
 
     fn end(&mut self) {
@@ -136,20 +126,10 @@ fn collect(
             continue;
         };
         let mut bytes = buffer[..received.length].to_vec();
-        received
-            .tag
-            .into_iter()
-            .for_each(|tag| retag(&mut bytes, tag));
-        let frame = Captured {
-            at: SystemTime::now(),
-            outgoing: received.outgoing,
-            bytes,
-        };
+        received.tag.into_iter().for_each(|tag| retag(&mut bytes, tag));
+        let frame = Captured { at: SystemTime::now(), outgoing: received.outgoing, bytes };
         if keep(&frame) {
-            store
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(frame);
+            store.lock().unwrap_or_else(PoisonError::into_inner).push(frame);
         }
     }
 }

@@ -33,9 +33,7 @@ impl Injector {
 
     /// Sends one frame.
     pub fn send(&self, frame: &[u8]) -> Result<()> {
-        self.socket
-            .send(frame)
-            .with_context(|| format!("send {} bytes", frame.len()))
+        self.socket.send(frame).with_context(|| format!("send {} bytes", frame.len()))
     }
 
     /// Sends frames in order and says how many there were.
@@ -65,10 +63,7 @@ impl Injector {
             }
             self.insist(frame)?;
         }
-        Ok(Flooded {
-            sent: total,
-            took: begin.elapsed(),
-        })
+        Ok(Flooded { sent: total, took: begin.elapsed() })
     }
 
     /// Sends, and tries again while the queue is full.

@@ -57,9 +57,7 @@ pub fn veth(left: End<'_>, right: End<'_>) -> Result<()> {
 /// Opens a tun device (raw IP, no packet information) that is up: write what shall arrive on it,
 /// read what leaves through it. Reading does not block: poll with [`super::until`].
 pub fn tun(namespace: &Namespace, name: &str) -> Result<File> {
-    let file = namespace
-        .enter(|| open_tun(name))
-        .with_context(|| format!("tun device {name}"))?;
+    let file = namespace.enter(|| open_tun(name)).with_context(|| format!("tun device {name}"))?;
     namespace.device(name).up()?;
     Ok(file)
 }
@@ -80,11 +78,7 @@ fn open_tun(name: &str) -> io::Result<File> {
     request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
     // SAFETY: the descriptor is open and TUNSETIFF reads and writes one ifreq, which lives here.
     let result = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF, &mut request) };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(file)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
 }
 
 /// A device in a namespace, by name.
@@ -99,25 +93,17 @@ pub struct Device<'a> {
 impl Device<'_> {
     /// Brings the device up.
     pub fn up(&self) -> Result<()> {
-        self.namespace
-            .run(&["ip", "link", "set", self.name, "up"])
-            .map(drop)
+        self.namespace.run(&["ip", "link", "set", self.name, "up"]).map(drop)
     }
 
     /// Takes the device down.
     pub fn down(&self) -> Result<()> {
-        self.namespace
-            .run(&["ip", "link", "set", self.name, "down"])
-            .map(drop)
+        self.namespace.run(&["ip", "link", "set", self.name, "down"]).map(drop)
     }
 
     /// Adds an address with its prefix length, usable at once.
     pub fn address(&self, address: &str) -> Result<()> {
-        let nodad: &[&str] = if address.contains(':') {
-            &["nodad"]
-        } else {
-            &[]
-        };
+        let nodad: &[&str] = if address.contains(':') { &["nodad"] } else { &[] };
         let words = ["ip", "address", "add", address, "dev", self.name];
         self.namespace.run(&[&words, nodad].concat()).map(drop)
     }
@@ -135,16 +121,12 @@ impl Device<'_> {
 
     /// Keeps the kernel from giving the device a link-local address when it comes up.
     pub fn no_link_local(&self) -> Result<()> {
-        self.namespace
-            .run(&["ip", "link", "set", self.name, "addrgenmode", "none"])
-            .map(drop)
+        self.namespace.run(&["ip", "link", "set", self.name, "addrgenmode", "none"]).map(drop)
     }
 
     /// Sets the MTU.
     pub fn mtu(&self, bytes: u32) -> Result<()> {
-        self.namespace
-            .run(&["ip", "link", "set", self.name, "mtu", &bytes.to_string()])
-            .map(drop)
+        self.namespace.run(&["ip", "link", "set", self.name, "mtu", &bytes.to_string()]).map(drop)
     }
 
     /// Turns GRO on, and with it NAPI: without, a veth loses what its peer sends by `XDP_TX` or
@@ -156,29 +138,21 @@ impl Device<'_> {
     /// Turns one `ethtool -K` feature on or off.
     pub fn offload(&self, feature: &str, on: bool) -> Result<()> {
         let state = if on { "on" } else { "off" };
-        self.namespace
-            .run(&["ethtool", "-K", self.name, feature, state])
-            .map(drop)
+        self.namespace.run(&["ethtool", "-K", self.name, feature, state]).map(drop)
     }
 
     /// Interface index inside the namespace.
     pub fn index(&self) -> Result<u32> {
-        let index = self
-            .namespace
-            .enter(|| nix::net::if_::if_nametoindex(self.name));
+        let index = self.namespace.enter(|| nix::net::if_::if_nametoindex(self.name));
         index.with_context(|| format!("no device {} in {}", self.name, self.namespace.name()))
     }
 
     /// A counter of `/sys/class/net/*/statistics` by its `ip -s` JSON name, `("rx", "packets")`.
     pub fn counter(&self, direction: &str, what: &str) -> Result<u64> {
-        let text = self
-            .namespace
-            .run(&["ip", "-json", "-s", "link", "show", "dev", self.name])?;
+        let text = self.namespace.run(&["ip", "-json", "-s", "link", "show", "dev", self.name])?;
         let links: serde_json::Value = serde_json::from_str(&text)?;
         let value = &links[0]["stats64"][direction][what];
-        value
-            .as_u64()
-            .with_context(|| format!("no counter {direction} {what}"))
+        value.as_u64().with_context(|| format!("no counter {direction} {what}"))
     }
 }
 

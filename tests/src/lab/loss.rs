@@ -43,10 +43,7 @@ impl<'a> Loss<'a> {
 
 impl Drop for Loss<'_> {
     fn drop(&mut self) {
-        let _ = self
-            .device
-            .namespace
-            .run(&["nft", "delete", "table", "netdev", &self.table]);
+        let _ = self.device.namespace.run(&["nft", "delete", "table", "netdev", &self.table]);
     }
 }
 
@@ -54,9 +51,9 @@ impl Drop for Loss<'_> {
 fn find<'v>(value: &'v serde_json::Value, key: &str) -> Option<&'v serde_json::Value> {
     match value {
         serde_json::Value::Array(items) => items.iter().find_map(|item| find(item, key)),
-        serde_json::Value::Object(fields) => fields
-            .get(key)
-            .or_else(|| fields.values().find_map(|field| find(field, key))),
+        serde_json::Value::Object(fields) => {
+            fields.get(key).or_else(|| fields.values().find_map(|field| find(field, key)))
+        }
         _ => None,
     }
 }

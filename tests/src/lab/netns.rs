@@ -54,9 +54,7 @@ impl Namespace {
     /// A command that will run inside; the file system, bpffs too, stays that of the caller.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command
-            .arg(format!("--net={}", self.path().display()))
-            .arg(program);
+        command.arg(format!("--net={}", self.path().display())).arg(program);
         command
     }
 
@@ -73,9 +71,7 @@ impl Namespace {
             std::io::Write::write_all(&mut file, format!("{line}\n").as_bytes())?;
         }
         let path = file.path().to_str().context("temporary path")?;
-        self.run(&["ip", "-batch", path])
-            .with_context(|| lines.join("; "))
-            .map(drop)
+        self.run(&["ip", "-batch", path]).with_context(|| lines.join("; ")).map(drop)
     }
 
     /// Runs `task` on a thread of its own inside; sockets that it opens belong to the namespace.
@@ -95,41 +91,24 @@ impl Namespace {
     /// Sets a `net.*` sysctl, named with slashes: `ipv6/conf/all/forwarding`.
     pub fn set_sysctl(&self, key: &str, value: &str) -> Result<()> {
         let path = Path::new("/proc/sys/net").join(key);
-        self.enter(|| fs::write(&path, value))
-            .with_context(|| format!("set {}", path.display()))
+        self.enter(|| fs::write(&path, value)).with_context(|| format!("set {}", path.display()))
     }
 
     /// Reads a `net.*` sysctl, named with slashes.
     pub fn sysctl(&self, key: &str) -> Result<String> {
         let path = Path::new("/proc/sys/net").join(key);
         let text = self.enter(|| fs::read_to_string(&path));
-        Ok(text
-            .with_context(|| format!("read {}", path.display()))?
-            .trim()
-            .to_owned())
+        Ok(text.with_context(|| format!("read {}", path.display()))?.trim().to_owned())
     }
 
     /// A device inside, by name.
     pub fn device<'a>(&'a self, name: &'a str) -> Device<'a> {
-        Device {
-            namespace: self,
-            name,
-        }
+        Device { namespace: self, name }
     }
 
     /// Whether one echo request to `address` is answered within a second.
     pub fn pings(&self, address: impl std::fmt::Display) -> bool {
-        self.run(&[
-            "ping",
-            "-n",
-            "-q",
-            "-c",
-            "1",
-            "-W",
-            "1",
-            &address.to_string(),
-        ])
-        .is_ok()
+        self.run(&["ping", "-n", "-q", "-c", "1", "-W", "1", &address.to_string()]).is_ok()
     }
 }
 
@@ -149,9 +128,7 @@ fn remove(name: &str) {
 fn sweep() {
     let entries = fs::read_dir(FOLDER).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names
-        .filter(|name| is_orphan(name))
-        .for_each(|name| remove(&name));
+    names.filter(|name| is_orphan(name)).for_each(|name| remove(&name));
 }
 
 fn is_orphan(name: &str) -> bool {
@@ -162,9 +139,7 @@ fn is_orphan(name: &str) -> bool {
 }
 
 fn output(command: &mut Command) -> Result<String> {
-    let result = command
-        .output()
-        .with_context(|| format!("start {command:?}"))?;
+    let result = command.output().with_context(|| format!("start {command:?}"))?;
     let text = String::from_utf8_lossy(&result.stdout).into_owned();
     ensure!(
         result.status.success(),

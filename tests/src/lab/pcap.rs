@@ -27,15 +27,7 @@ pub fn write(path: &Path, link_type: u32, frames: &[Captured]) -> Result<()> {
     for frame in frames {
         let at = frame.at.duration_since(UNIX_EPOCH)?;
         let length = u32::try_from(frame.bytes.len())?;
-        put(
-            &mut file,
-            &[
-                u32::try_from(at.as_secs())?,
-                at.subsec_micros(),
-                length,
-                length,
-            ],
-        )?;
+        put(&mut file, &[u32::try_from(at.as_secs())?, at.subsec_micros(), length, length])?;
         file.write_all(&frame.bytes)?;
     }
     Ok(file.flush()?)
@@ -44,20 +36,10 @@ pub fn write(path: &Path, link_type: u32, frames: &[Captured]) -> Result<()> {
 /// Writes made-up frames, all at the present time.
 pub fn write_frames(path: &Path, link_type: u32, frames: &[Vec<u8>]) -> Result<()> {
     let at = SystemTime::now();
-    let stamp = |bytes: &Vec<u8>| Captured {
-        at,
-        outgoing: true,
-        bytes: bytes.clone(),
-    };
-    write(
-        path,
-        link_type,
-        &frames.iter().map(stamp).collect::<Vec<_>>(),
-    )
+    let stamp = |bytes: &Vec<u8>| Captured { at, outgoing: true, bytes: bytes.clone() };
+    write(path, link_type, &frames.iter().map(stamp).collect::<Vec<_>>())
 }
 
 fn put(file: &mut impl Write, words: &[u32]) -> Result<()> {
-    words
-        .iter()
-        .try_for_each(|word| Ok(file.write_all(&word.to_ne_bytes())?))
+    words.iter().try_for_each(|word| Ok(file.write_all(&word.to_ne_bytes())?))
 }

@@ -34,26 +34,15 @@ impl Child {
     /// Starts `command` as the leader of a process group of its own.
     pub fn spawn(mut command: Command) -> Result<Self> {
         let title = format!("{command:?}");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut process = command
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("start {title}"))?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process =
+            command.process_group(0).spawn().with_context(|| format!("start {title}"))?;
         let output = Arc::default();
         let mut readers = Vec::new();
         readers.extend(process.stdout.take().map(|pipe| collect(pipe, &output)));
         readers.extend(process.stderr.take().map(|pipe| collect(pipe, &output)));
         let stdin = process.stdin.take();
-        Ok(Self {
-            title,
-            process,
-            stdin,
-            output,
-            readers,
-        })
+        Ok(Self { title, process, stdin, output, readers })
     }
 
     /// Process id.
@@ -91,15 +80,8 @@ impl Child {
         let found = until_some(deadline, || {
             let over = self.is_over();
             let text = self.output_since(mark);
-            let end = if over {
-                text.len()
-            } else {
-                text.rfind('\n').unwrap_or(0)
-            };
-            let line = text[..end]
-                .lines()
-                .find(|line| line.contains(part))
-                .map(str::to_owned);
+            let end = if over { text.len() } else { text.rfind('\n').unwrap_or(0) };
+            let line = text[..end].lines().find(|line| line.contains(part)).map(str::to_owned);
             (line.is_some() || over).then_some(line)
         });
         match found {

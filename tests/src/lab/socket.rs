@@ -44,11 +44,7 @@ impl PacketSocket {
             socket.option(libc::SOL_PACKET, libc::PACKET_AUXDATA, &1i32)?;
             socket.option(libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &(64i32 << 20))?;
         }
-        let protocol = if listening {
-            (libc::ETH_P_ALL as u16).to_be()
-        } else {
-            0
-        };
+        let protocol = if listening { (libc::ETH_P_ALL as u16).to_be() } else { 0 };
         let address = link_address(index, protocol);
         let size = mem::size_of_val(&address) as socklen_t;
         // SAFETY: the pointer is to a sockaddr_ll that lives here, and size is its size.
@@ -58,10 +54,7 @@ impl PacketSocket {
 
     /// Lets receive return after `timeout` with nothing.
     pub(super) fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
-        let value = libc::timeval {
-            tv_sec: 0,
-            tv_usec: i64::from(timeout.subsec_micros()),
-        };
+        let value = libc::timeval { tv_sec: 0, tv_usec: i64::from(timeout.subsec_micros()) };
         self.option(libc::SOL_SOCKET, libc::SO_RCVTIMEO, &value)
     }
 
@@ -69,19 +62,12 @@ impl PacketSocket {
     pub(super) fn send(&self, frame: &[u8]) -> io::Result<()> {
         // SAFETY: pointer and length are those of one slice, which is only read.
         let sent = unsafe { libc::send(self.raw(), frame.as_ptr().cast(), frame.len(), 0) };
-        if sent < 0 {
-            Err(io::Error::last_os_error())
-        } else {
-            Ok(())
-        }
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Receives one frame into `buffer`.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Received> {
-        let mut part = libc::iovec {
-            iov_base: buffer.as_mut_ptr().cast(),
-            iov_len: buffer.len(),
-        };
+        let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
         let mut sender = link_address(0, 0);
         let mut control = [0u64; 16];
         // SAFETY: msghdr is plain C data, for which all zeros is a value.
@@ -98,11 +84,7 @@ impl PacketSocket {
             return Err(io::Error::last_os_error());
         }
         let outgoing = sender.sll_pkttype == libc::PACKET_OUTGOING;
-        Ok(Received {
-            length: length.cast_unsigned(),
-            outgoing,
-            tag: tag_of(&message),
-        })
+        Ok(Received { length: length.cast_unsigned(), outgoing, tag: tag_of(&message) })
     }
 
     fn option<T>(&self, level: c_int, name: c_int, value: &T) -> io::Result<()> {
@@ -131,11 +113,7 @@ fn tag_of(message: &libc::msghdr) -> Option<(u16, u16)> {
         return None;
     }
     // SAFETY: a message of this level and type carries one tpacket_auxdata behind its header.
-    let data = unsafe {
-        libc::CMSG_DATA(header)
-            .cast::<libc::tpacket_auxdata>()
-            .read_unaligned()
-    };
+    let data = unsafe { libc::CMSG_DATA(header).cast::<libc::tpacket_auxdata>().read_unaligned() };
     let valid = data.tp_status & libc::TP_STATUS_VLAN_VALID != 0;
     let known = data.tp_status & libc::TP_STATUS_VLAN_TPID_VALID != 0;
     let protocol = if known { data.tp_vlan_tpid } else { 0x8100 };
@@ -155,9 +133,5 @@ fn link_address(index: u32, protocol: u16) -> libc::sockaddr_ll {
 }
 
 fn check(result: c_int) -> io::Result<c_int> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

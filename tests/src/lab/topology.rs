@@ -96,62 +96,30 @@ impl Lab {
             node: Namespace::new("node")?,
         };
         lab.all().into_iter().try_for_each(quiet)?;
-        [&lab.internet, &lab.router]
-            .into_iter()
-            .try_for_each(forwards)?;
+        [&lab.internet, &lab.router].into_iter().try_for_each(forwards)?;
         lab.connect()?;
         lab.number()?;
         lab.join()?;
-        ensure!(
-            until(READY, || lab.router.pings(NODE_2)),
-            "the router does not reach the node"
-        );
-        ensure!(
-            until(READY, || lab.backend.pings(NODE)),
-            "the back-end does not reach the node"
-        );
+        ensure!(until(READY, || lab.router.pings(NODE_2)), "the router does not reach the node");
+        ensure!(until(READY, || lab.backend.pings(NODE)), "the back-end does not reach the node");
         Ok(lab)
     }
 
     /// All namespaces, from the Internet inwards.
     pub fn all(&self) -> [&Namespace; 5] {
-        [
-            &self.backend,
-            &self.attacker,
-            &self.internet,
-            &self.router,
-            &self.node,
-        ]
+        [&self.backend, &self.attacker, &self.internet, &self.router, &self.node]
     }
 
     /// The router's peers take what XDP sends, as a network card would.
     fn connect(&self) -> Result<()> {
-        let end = |namespace, name, mac| End {
-            namespace,
-            name,
-            mac,
-        };
+        let end = |namespace, name, mac| End { namespace, name, mac };
         let pairs = [
-            (
-                end(&self.backend, "eth0", MAC_BACKEND),
-                end(&self.internet, "be0", MAC_BE0),
-            ),
-            (
-                end(&self.attacker, "eth0", MAC_ATTACKER),
-                end(&self.internet, "at0", MAC_AT0),
-            ),
-            (
-                end(&self.internet, "up0", MAC_UP0),
-                end(&self.router, "wan0", MAC_WAN0),
-            ),
-            (
-                end(&self.router, "lln0", MAC_LLN0),
-                end(&self.node, "node0", MAC_NODE0),
-            ),
+            (end(&self.backend, "eth0", MAC_BACKEND), end(&self.internet, "be0", MAC_BE0)),
+            (end(&self.attacker, "eth0", MAC_ATTACKER), end(&self.internet, "at0", MAC_AT0)),
+            (end(&self.internet, "up0", MAC_UP0), end(&self.router, "wan0", MAC_WAN0)),
+            (end(&self.router, "lln0", MAC_LLN0), end(&self.node, "node0", MAC_NODE0)),
         ];
-        pairs
-            .into_iter()
-            .try_for_each(|(left, right)| link::veth(left, right))?;
+        pairs.into_iter().try_for_each(|(left, right)| link::veth(left, right))?;
         self.internet.device("up0").gro_on()?;
         self.node.device("node0").gro_on()
     }
@@ -166,10 +134,7 @@ impl Lab {
                     ("eth0", "192.0.2.2/24"),
                 ],
             ),
-            (
-                &self.attacker,
-                &[("eth0", "2001:db8:a::2/64"), ("eth0", "203.0.113.2/24")],
-            ),
+            (&self.attacker, &[("eth0", "2001:db8:a::2/64"), ("eth0", "203.0.113.2/24")]),
             (
                 &self.internet,
                 &[
@@ -191,14 +156,10 @@ impl Lab {
             ),
             (
                 &self.node,
-                &[
-                    ("node0", "2001:db8:1::10/64"),
-                    ("node0", "2001:db8:1::11/64 preferred_lft 0"),
-                ],
+                &[("node0", "2001:db8:1::10/64"), ("node0", "2001:db8:1::11/64 preferred_lft 0")],
             ),
         ];
-        plan.into_iter()
-            .try_for_each(|(namespace, addresses)| assign(namespace, addresses))
+        plan.into_iter().try_for_each(|(namespace, addresses)| assign(namespace, addresses))
     }
 
     fn join(&self) -> Result<()> {
@@ -213,9 +174,7 @@ impl Lab {
             (&self.node, "default", "2001:db8:1::1"),
         ];
         routes.into_iter().try_for_each(|(namespace, prefix, via)| {
-            namespace
-                .run(&["ip", "route", "add", prefix, "via", via])
-                .map(drop)
+            namespace.run(&["ip", "route", "add", prefix, "via", via]).map(drop)
         })
     }
 }

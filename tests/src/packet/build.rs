@@ -149,9 +149,7 @@ impl Packet {
     pub fn fragment(mut self, offset: u16, more: bool, id: u16) -> Self {
         match &mut self.network {
             Network::V4(v4) => (v4.fragment, v4.id) = (Some((offset, more)), id),
-            Network::V6(v6) => v6
-                .extensions
-                .push(Extension::fragment(offset, more, id.into())),
+            Network::V6(v6) => v6.extensions.push(Extension::fragment(offset, more, id.into())),
         }
         self
     }
@@ -195,14 +193,9 @@ impl Packet {
     pub fn build(&self) -> Vec<u8> {
         let addresses = self.network.addresses();
         let protocol = self.transport.protocol(addresses.0);
-        let body = self
-            .transport
-            .segment(addresses, &self.payload, self.transport_checksum);
+        let body = self.transport.segment(addresses, &self.payload, self.transport_checksum);
         let mut frame = self.link_header();
-        frame.extend(
-            self.network
-                .header(self.hops, protocol, &body, &self.by_hand),
-        );
+        frame.extend(self.network.header(self.hops, protocol, &body, &self.by_hand));
         frame.extend(body);
         frame.extend(&self.trailer);
         for (at, bytes) in &self.patches {
@@ -214,25 +207,15 @@ impl Packet {
 
     /// The same packet in fragments of at most `size` payload bytes, a multiple of 8.
     pub fn fragments(&self, size: usize, id: u16) -> Vec<Vec<u8>> {
-        assert!(
-            size > 0 && size.is_multiple_of(8),
-            "fragments count units of 8 bytes"
-        );
+        assert!(size > 0 && size.is_multiple_of(8), "fragments count units of 8 bytes");
         let (src, dst) = self.network.addresses();
-        let body = self
-            .transport
-            .segment((src, dst), &self.payload, self.transport_checksum);
+        let body = self.transport.segment((src, dst), &self.payload, self.transport_checksum);
         let count = body.len().div_ceil(size);
         let piece = |(number, bytes): (usize, &[u8])| {
             let mut packet = self.clone();
-            packet.transport = Transport::Raw {
-                protocol: self.transport.protocol(src),
-            };
+            packet.transport = Transport::Raw { protocol: self.transport.protocol(src) };
             let offset = (number * size / 8) as u16;
-            packet
-                .payload(bytes)
-                .fragment(offset, number + 1 < count, id)
-                .build()
+            packet.payload(bytes).fragment(offset, number + 1 < count, id).build()
         };
         body.chunks(size).enumerate().map(piece).collect()
     }

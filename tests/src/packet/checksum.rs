@@ -6,10 +6,7 @@ use std::net::IpAddr;
 pub(super) fn internet(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u32;
     for word in parts.iter().flat_map(|part| part.chunks(2)) {
-        sum += u32::from(u16::from_be_bytes([
-            word[0],
-            word.get(1).copied().unwrap_or(0),
-        ]));
+        sum += u32::from(u16::from_be_bytes([word[0], word.get(1).copied().unwrap_or(0)]));
         sum = (sum & 0xffff) + (sum >> 16);
     }
     !(sum as u16)

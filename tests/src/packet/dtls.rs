@@ -118,11 +118,7 @@ impl ClientHello {
 
     /// Body of the message.
     pub fn body(&self) -> Vec<u8> {
-        let suites: Vec<u8> = self
-            .suites
-            .iter()
-            .flat_map(|suite| suite.to_be_bytes())
-            .collect();
+        let suites: Vec<u8> = self.suites.iter().flat_map(|suite| suite.to_be_bytes()).collect();
         let mut body = self.version.to_be_bytes().to_vec();
         body.extend(self.random);
         body.extend(short(&self.session_id));
@@ -202,9 +198,7 @@ pub fn records(mut datagram: &[u8]) -> Option<Vec<Record>> {
             content_type: known.then_some(header[0])?,
             version: u16::from_be_bytes([header[1], header[2]]),
             epoch: u16::from_be_bytes([header[3], header[4]]),
-            seq: header[5..11]
-                .iter()
-                .fold(0, |seq, byte| seq << 8 | u64::from(*byte)),
+            seq: header[5..11].iter().fold(0, |seq, byte| seq << 8 | u64::from(*byte)),
             body: body.to_vec(),
         });
         datagram = rest;

@@ -23,11 +23,7 @@ pub fn echo_reply(src: IpAddr, dst: IpAddr, id: u16, seq: u16) -> Packet {
 
 /// Port unreachable, about `quoted`, an IP packet without link header, to its sender.
 pub fn port_unreachable(src: IpAddr, quoted: &[u8]) -> Packet {
-    if src.is_ipv4() {
-        error(src, 3, 3, 0, quoted)
-    } else {
-        error(src, 1, 4, 0, quoted)
-    }
+    if src.is_ipv4() { error(src, 3, 3, 0, quoted) } else { error(src, 1, 4, 0, quoted) }
 }
 
 /// Packet too big, or in IPv4 fragmentation needed.
@@ -42,11 +38,7 @@ pub fn packet_too_big(src: IpAddr, mtu: u16, quoted: &[u8]) -> Packet {
 
 /// Hop limit or time to live exceeded.
 pub fn time_exceeded(src: IpAddr, quoted: &[u8]) -> Packet {
-    if src.is_ipv4() {
-        error(src, 11, 0, 0, quoted)
-    } else {
-        error(src, 3, 0, 0, quoted)
-    }
+    if src.is_ipv4() { error(src, 11, 0, 0, quoted) } else { error(src, 3, 0, 0, quoted) }
 }
 
 /// Any error about `quoted`, an IP packet without link header, to its sender.
@@ -65,7 +57,5 @@ fn echo(src: IpAddr, dst: IpAddr, kind: u8, id: u16, seq: u16) -> Packet {
 }
 
 fn at<const N: usize>(packet: &[u8], offset: usize) -> [u8; N] {
-    packet[offset..offset + N]
-        .try_into()
-        .expect("a range of N bytes")
+    packet[offset..offset + N].try_into().expect("a range of N bytes")
 }

@@ -35,27 +35,18 @@ impl Extension {
 
     /// A routing header of a type with an empty route, 8 bytes.
     pub fn routing(kind: u8, segments_left: u8) -> Self {
-        Self {
-            kind: ROUTING,
-            rest: vec![0, kind, segments_left, 0, 0, 0, 0],
-        }
+        Self { kind: ROUTING, rest: vec![0, kind, segments_left, 0, 0, 0, 0] }
     }
 
     /// A fragment header; the offset counts units of 8 bytes.
     pub fn fragment(offset: u16, more: bool, id: u32) -> Self {
         let field = offset << 3 | u16::from(more);
         let rest = [&[0][..], &field.to_be_bytes(), &id.to_be_bytes()].concat();
-        Self {
-            kind: FRAGMENT,
-            rest,
-        }
+        Self { kind: FRAGMENT, rest }
     }
 
     fn options(kind: u8) -> Self {
-        Self {
-            kind,
-            rest: [&[0][..], &PADDING].concat(),
-        }
+        Self { kind, rest: [&[0][..], &PADDING].concat() }
     }
 }
 
@@ -94,18 +85,10 @@ pub(super) struct Overrides {
 impl Network {
     pub(super) fn new(src: IpAddr, dst: IpAddr) -> Self {
         match (src, dst) {
-            (IpAddr::V4(src), IpAddr::V4(dst)) => Self::V4(V4 {
-                src,
-                dst,
-                options: Vec::new(),
-                id: 0,
-                fragment: None,
-            }),
-            (IpAddr::V6(src), IpAddr::V6(dst)) => Self::V6(V6 {
-                src,
-                dst,
-                extensions: Vec::new(),
-            }),
+            (IpAddr::V4(src), IpAddr::V4(dst)) => {
+                Self::V4(V4 { src, dst, options: Vec::new(), id: 0, fragment: None })
+            }
+            (IpAddr::V6(src), IpAddr::V6(dst)) => Self::V6(V6 { src, dst, extensions: Vec::new() }),
             mixed => panic!("addresses of two families: {mixed:?}"),
         }
     }
@@ -158,9 +141,7 @@ impl V4 {
         header.extend(self.src.octets());
         header.extend(self.dst.octets());
         header.extend(options);
-        let sum = by_hand
-            .checksum
-            .unwrap_or_else(|| checksum::internet(&[&header]));
+        let sum = by_hand.checksum.unwrap_or_else(|| checksum::internet(&[&header]));
         header[10..12].copy_from_slice(&sum.to_be_bytes());
         header
     }
@@ -182,11 +163,7 @@ impl V6 {
     }
 
     fn chain(&self, last: u8) -> Vec<u8> {
-        let following = self
-            .extensions
-            .iter()
-            .skip(1)
-            .map(|extension| extension.kind);
+        let following = self.extensions.iter().skip(1).map(|extension| extension.kind);
         let next = following.chain([last]);
         let bytes = |(extension, next): (&Extension, u8)| [&[next][..], &extension.rest].concat();
         self.extensions.iter().zip(next).flat_map(bytes).collect()

@@ -29,11 +29,7 @@ impl Datagram {
         let carried = carried(packet, UDP)?;
         let (src, dst) = carried.ends()?;
         let length = usize::from(word(carried.segment, 4)?);
-        Some(Self {
-            src,
-            dst,
-            payload: carried.segment.get(8..length)?.to_vec(),
-        })
+        Some(Self { src, dst, payload: carried.segment.get(8..length)?.to_vec() })
     }
 
     /// The same datagram as a builder, to send it again or to forge its kin.
@@ -102,10 +98,7 @@ impl Carried<'_> {
     fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
         let sport = word(self.segment, 0)?;
         let dport = word(self.segment, 2)?;
-        Some((
-            SocketAddr::new(self.src, sport),
-            SocketAddr::new(self.dst, dport),
-        ))
+        Some((SocketAddr::new(self.src, sport), SocketAddr::new(self.dst, dport)))
     }
 }
 
@@ -135,11 +128,7 @@ fn carried6(packet: &[u8], protocol: u8) -> Option<Carried<'_>> {
     }
     let src = Ipv6Addr::from(bytes::<16>(packet, 8)?).into();
     let dst = Ipv6Addr::from(bytes::<16>(packet, 24)?).into();
-    (next == protocol).then_some(Carried {
-        src,
-        dst,
-        segment: packet.get(at..)?,
-    })
+    (next == protocol).then_some(Carried { src, dst, segment: packet.get(at..)? })
 }
 
 fn bytes<const N: usize>(packet: &[u8], at: usize) -> Option<[u8; N]> {

@@ -35,46 +35,22 @@ pub(super) struct Tcp {
 
 #[derive(Clone, Debug)]
 pub(super) enum Transport {
-    Udp {
-        ports: (u16, u16),
-        length: Option<u16>,
-    },
-    Tcp {
-        ports: (u16, u16),
-        tcp: Tcp,
-    },
-    Icmp {
-        kind: u8,
-        code: u8,
-        rest: u32,
-    },
-    Raw {
-        protocol: u8,
-    },
+    Udp { ports: (u16, u16), length: Option<u16> },
+    Tcp { ports: (u16, u16), tcp: Tcp },
+    Icmp { kind: u8, code: u8, rest: u32 },
+    Raw { protocol: u8 },
 }
 
 impl Transport {
     pub(super) fn udp(sport: u16, dport: u16) -> Self {
-        Self::Udp {
-            ports: (sport, dport),
-            length: None,
-        }
+        Self::Udp { ports: (sport, dport), length: None }
     }
 
     pub(super) fn tcp(sport: u16, dport: u16) -> Self {
         let options = Vec::new();
-        let tcp = Tcp {
-            flags: flag::SYN,
-            seq: 1,
-            ack: 0,
-            window: 0xffff,
-            options,
-            data_offset: None,
-        };
-        Self::Tcp {
-            ports: (sport, dport),
-            tcp,
-        }
+        let tcp =
+            Tcp { flags: flag::SYN, seq: 1, ack: 0, window: 0xffff, options, data_offset: None };
+        Self::Tcp { ports: (sport, dport), tcp }
     }
 
     pub(super) fn protocol(&self, src: IpAddr) -> u8 {
@@ -105,12 +81,10 @@ impl Transport {
         header.extend_from_slice(payload);
         let protocol = self.protocol(src);
         let sum =
-            sum.unwrap_or_else(
-                || match (protocol, checksum_of(src, dst, protocol, &header)) {
-                    (UDP, 0) => 0xffff,
-                    (_, sum) => sum,
-                },
-            );
+            sum.unwrap_or_else(|| match (protocol, checksum_of(src, dst, protocol, &header)) {
+                (UDP, 0) => 0xffff,
+                (_, sum) => sum,
+            });
         header[at..at + 2].copy_from_slice(&sum.to_be_bytes());
         header
     }
@@ -134,10 +108,7 @@ impl Tcp {
 
 fn udp((sport, dport): (u16, u16), length: Option<u16>, payload: usize) -> Vec<u8> {
     let length = length.unwrap_or((8 + payload) as u16);
-    [sport, dport, length, 0]
-        .into_iter()
-        .flat_map(u16::to_be_bytes)
-        .collect()
+    [sport, dport, length, 0].into_iter().flat_map(u16::to_be_bytes).collect()
 }
 
 fn checksum_of(src: IpAddr, dst: IpAddr, protocol: u8, segment: &[u8]) -> u16 {

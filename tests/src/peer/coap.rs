@@ -86,11 +86,7 @@ impl Server {
 
     /// How many requests it has logged, of any method.
     pub fn requests(&self) -> usize {
-        self.child
-            .output()
-            .lines()
-            .filter(|line| line.contains("t:CON c:"))
-            .count()
+        self.child.output().lines().filter(|line| line.contains("t:CON c:")).count()
     }
 }
 
@@ -118,14 +114,7 @@ impl<'a> Client<'a> {
     /// A client in `namespace`.
     pub fn new(namespace: &'a Namespace, flavour: Flavour, psk: &Psk) -> Self {
         let psk = psk.clone();
-        Self {
-            namespace,
-            flavour,
-            psk,
-            from: None,
-            name: None,
-            timeout: HANDSHAKE,
-        }
+        Self { namespace, flavour, psk, from: None, name: None, timeout: HANDSHAKE }
     }
 
     /// Sends from an address and port; port 0 is any.
@@ -156,11 +145,7 @@ impl<'a> Client<'a> {
     /// Writes a resource; 2.01 and 2.04 are success.
     pub fn put(&self, server: IpAddr, path: &str, body: &str) -> Result<()> {
         let response = self.request(server, path, &["-m", "put", "-e", body])?;
-        ensure!(
-            ["2.01", "2.04"].contains(&&*response.code),
-            "PUT {path}: {}",
-            response.code
-        );
+        ensure!(["2.01", "2.04"].contains(&&*response.code), "PUT {path}: {}", response.code);
         Ok(())
     }
 
@@ -169,21 +154,12 @@ impl<'a> Client<'a> {
         let body = NamedTempFile::new()?;
         let hosts = self.hosts(server)?;
         let mut command = self.command(hosts.as_ref().map(NamedTempFile::path));
-        command
-            .args(arguments)
-            .arg("-o")
-            .arg(body.path())
-            .arg(self.uri(server, path));
+        command.args(arguments).arg("-o").arg(body.path()).arg(self.uri(server, path));
         let mut child = Child::spawn(command)?;
         child.wait(self.timeout + START)?;
         let log = child.output();
-        let Some(code) = code_of(&log) else {
-            bail!("no response: {log}")
-        };
-        Ok(Response {
-            code,
-            body: fs::read(body.path())?,
-        })
+        let Some(code) = code_of(&log) else { bail!("no response: {log}") };
+        Ok(Response { code, body: fs::read(body.path())? })
     }
 
     fn command(&self, hosts: Option<&Path>) -> Command {
@@ -200,10 +176,7 @@ impl<'a> Client<'a> {
             }
         }
         if self.flavour != Flavour::NoTls {
-            command
-                .args(["-u", &self.psk.identity])
-                .arg("-k")
-                .arg(self.psk.raw());
+            command.args(["-u", &self.psk.identity]).arg("-k").arg(self.psk.raw());
         }
         command
     }
@@ -211,12 +184,7 @@ impl<'a> Client<'a> {
     /// The client behind a private `/etc/hosts`.
     fn command_with_hosts(&self, hosts: &Path) -> Command {
         let mut command = self.namespace.command("unshare");
-        command.args([
-            "--mount",
-            "sh",
-            "-c",
-            "mount --bind \"$0\" /etc/hosts && exec \"$@\"",
-        ]);
+        command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]);
         command.arg(hosts).arg(self.flavour.client());
         command
     }
@@ -231,11 +199,8 @@ impl<'a> Client<'a> {
     }
 
     fn uri(&self, server: IpAddr, path: &str) -> String {
-        let mut uri = String::from(if self.flavour == Flavour::NoTls {
-            "coap://"
-        } else {
-            "coaps://"
-        });
+        let mut uri =
+            String::from(if self.flavour == Flavour::NoTls { "coap://" } else { "coaps://" });
         let _ = match (&self.name, server) {
             (Some(name), _) => write!(uri, "{name}"),
             (None, IpAddr::V4(address)) => write!(uri, "{address}"),
@@ -249,7 +214,5 @@ impl<'a> Client<'a> {
 fn code_of(log: &str) -> Option<String> {
     let messages = log.lines().filter(|line| line.starts_with("v:1 "));
     let mut codes = messages.flat_map(|line| line.split(' ').find_map(|w| w.strip_prefix("c:")));
-    codes
-        .rfind(|code| code.starts_with(['2', '4', '5']))
-        .map(str::to_owned)
+    codes.rfind(|code| code.starts_with(['2', '4', '5'])).map(str::to_owned)
 }

@@ -34,13 +34,7 @@ impl<'a> Settings<'a> {
     /// DTLS 1.2 with [`DTLS`].
     pub fn new(namespace: &'a Namespace, psk: &Psk) -> Self {
         let (psk, priority) = (psk.clone(), DTLS.to_owned());
-        Self {
-            namespace,
-            psk,
-            datagrams: true,
-            priority,
-            arguments: Vec::new(),
-        }
+        Self { namespace, psk, datagrams: true, priority, arguments: Vec::new() }
     }
 
     /// TLS 1.2 with [`TLS`] instead.
@@ -57,8 +51,7 @@ impl<'a> Settings<'a> {
 
     /// Adds arguments of the program.
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -70,16 +63,9 @@ impl<'a> Settings<'a> {
         let mut command = self.command("gnutls-serv", address.port());
         command.arg("--echo").arg("--pskpasswd").arg(&keys);
         let child = Child::spawn(command)?;
-        let kind = if self.datagrams {
-            Socket::Udp
-        } else {
-            Socket::Tcp
-        };
+        let kind = if self.datagrams { Socket::Udp } else { Socket::Tcp };
         wait_bound(self.namespace, kind, address).with_context(|| child.output())?;
-        Ok(Server {
-            child,
-            _keys: folder,
-        })
+        Ok(Server { child, _keys: folder })
     }
 
     /// Starts a client and returns once its handshake is complete.
@@ -90,35 +76,21 @@ impl<'a> Settings<'a> {
     /// Starts a client whose handshake may take until `deadline`.
     pub fn connect_within(&self, server: SocketAddr, deadline: Duration) -> Result<Session> {
         let mut session = self.start(server)?;
-        session
-            .child
-            .wait_for_line("Simple Client Mode", deadline)?;
+        session.child.wait_for_line("Simple Client Mode", deadline)?;
         Ok(session)
     }
 
     /// Starts a client and does not wait for its handshake.
     pub fn start(&self, server: SocketAddr) -> Result<Session> {
         let mut command = self.command("gnutls-cli", server.port());
-        command.args([
-            "--pskusername",
-            &self.psk.identity,
-            "--pskkey",
-            &self.psk.hex(),
-        ]);
+        command.args(["--pskusername", &self.psk.identity, "--pskkey", &self.psk.hex()]);
         command.arg(server.ip().to_string());
         Child::spawn(command).map(|child| Session { child })
     }
 
     fn command(&self, program: &str, port: u16) -> Command {
         let mut command = self.namespace.command("stdbuf");
-        command.args([
-            "-oL",
-            program,
-            "--priority",
-            &self.priority,
-            "--port",
-            &port.to_string(),
-        ]);
+        command.args(["-oL", program, "--priority", &self.priority, "--port", &port.to_string()]);
         if self.datagrams {
             command.arg("--udp");
         }
@@ -147,9 +119,7 @@ impl Session {
     pub fn echo(&mut self, line: &str, deadline: Duration) -> Result<()> {
         let mark = self.child.mark();
         self.child.send_line(line)?;
-        self.child
-            .wait_for_line_since(mark, line, deadline)
-            .map(drop)
+        self.child.wait_for_line_since(mark, line, deadline).map(drop)
     }
 
     /// Ends the association with close_notify and returns all that was printed.

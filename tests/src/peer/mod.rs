@@ -32,10 +32,7 @@ pub struct Psk {
 impl Psk {
     /// A key for an identity.
     pub fn new(identity: &str, key: &[u8]) -> Self {
-        Self {
-            identity: identity.to_owned(),
-            key: key.to_vec(),
-        }
+        Self { identity: identity.to_owned(), key: key.to_vec() }
     }
 
     /// The key in hexadecimal, as openssl and gnutls take it.
@@ -59,12 +56,8 @@ impl Default for Psk {
 pub fn wait_bound(namespace: &Namespace, kind: Socket, at: SocketAddr) -> Result<()> {
     let any = SocketAddr::new(unspecified(at.ip()), at.port());
     let bound = until(START, || {
-        let sockets = namespace
-            .run(&["ss", "-Hln", kind.flag()])
-            .unwrap_or_default();
-        let mut local = sockets
-            .lines()
-            .filter_map(|line| line.split_whitespace().nth(3));
+        let sockets = namespace.run(&["ss", "-Hln", kind.flag()]).unwrap_or_default();
+        let mut local = sockets.lines().filter_map(|line| line.split_whitespace().nth(3));
         local.any(|local| is(local, at) || is(local, any))
     });
     ensure!(bound, "nothing listens on {at} in {}", namespace.name());

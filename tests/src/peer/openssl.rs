@@ -57,13 +57,7 @@ impl<'a> Settings<'a> {
     pub fn new(namespace: &'a Namespace, psk: &Psk) -> Self {
         let suite = CCM8.to_owned();
         let protocol = Protocol::Dtls12;
-        Self {
-            namespace,
-            psk: psk.clone(),
-            protocol,
-            suite,
-            arguments: Vec::new(),
-        }
+        Self { namespace, psk: psk.clone(), protocol, suite, arguments: Vec::new() }
     }
 
     /// Speaks another protocol.
@@ -85,8 +79,7 @@ impl<'a> Settings<'a> {
 
     /// Adds arguments of the program.
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
-        self.arguments
-            .extend(arguments.iter().map(|&argument| argument.to_owned()));
+        self.arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
         self
     }
 
@@ -111,9 +104,7 @@ impl<'a> Settings<'a> {
     /// Starts a client whose handshake may take until `deadline`.
     pub fn connect_within(&self, server: SocketAddr, deadline: Duration) -> Result<Session> {
         let mut session = self.start(server)?;
-        session
-            .child
-            .wait_for_line("CONNECTION ESTABLISHED", deadline)?;
+        session.child.wait_for_line("CONNECTION ESTABLISHED", deadline)?;
         Ok(session)
     }
 
@@ -169,12 +160,7 @@ pub fn round_trip(
     let answer = format!("re: {line}");
     let (at_server, at_client) = (server.child.mark(), client.child.mark());
     client.send(line)?;
-    server
-        .child
-        .wait_for_line_since(at_server, line, deadline)?;
+    server.child.wait_for_line_since(at_server, line, deadline)?;
     server.send(&answer)?;
-    client
-        .child
-        .wait_for_line_since(at_client, &answer, deadline)
-        .map(drop)
+    client.child.wait_for_line_since(at_client, &answer, deadline).map(drop)
 }

@@ -1,0 +1,319 @@
+//! The agent: brings the filter up, keeps it in step with its files, leaves it in place at the end.
+use crate::{
+    allow,
+    config::{self, AttachMode, Config},
+    dataplane::{
+        self, Maps, Pins, Plain,
+        attach::{self, Mode, Plan, Role, Running},
+        links,
+        maps::named,
+        object::Capacity,
+        table::{self, Changes, Grant, Grants},
+    },
+};
+use gateway_common::{
+    abi::{Settings, settings::LLN_PREFIXES_MAX},
+    wire::{Address, Prefix},
+};
+use ipnet::IpNet;
+use std::{
+    collections::HashSet,
+    fs,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::{MissedTickBehavior, interval},
+};
+
+/// What keeps the agent from its work.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// The allow-list.
+    #[error(transparent)]
+    Allow(#[from] allow::Error),
+    /// The kernel.
+    #[error(transparent)]
+    Dataplane(#[from] dataplane::Error),
+    /// No interface to filter.
+    #[error("no {0} interface: name one with --{0} or in the configuration, interfaces.{0}")]
+    NoInterface(&'static str),
+    /// The LLN is nowhere.
+    #[error(
+        "no prefix of the LLN: interface {0} has no global address to take it from, \
+         set lln.prefixes in the configuration"
+    )]
+    NoPrefix(String),
+    /// The LLN has too many prefixes.
+    #[error(
+        "{0} prefixes on the LLN's interfaces, at most {LLN_PREFIXES_MAX} are possible: \
+         choose them with lln.prefixes in the configuration"
+    )]
+    Prefixes(usize),
+    /// Signals cannot be waited for.
+    #[error("signals")]
+    Signal(#[source] std::io::Error),
+}
+
+/// What the command line adds to the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The configuration file; none means the defaults.
+    pub config: Option<PathBuf>,
+    /// Interfaces on the Internet's side, instead of the configuration's.
+    pub wan: Vec<String>,
+    /// Interfaces on the LLN's side, instead of the configuration's.
+    pub lln: Vec<String>,
+}
+
+impl Options {
+    /// The configuration that results.
+    ///
+    /// # Errors
+    /// [`Error::Config`].
+    pub fn configure(&self) -> Result<Config, Error> {
+        let mut config = match &self.config {
+            Some(path) => Config::load(path)?,
+            None => Config::default(),
+        };
+        if !self.wan.is_empty() {
+            config.interfaces.wan.clone_from(&self.wan);
+        }
+        if !self.lln.is_empty() {
+            config.interfaces.lln.clone_from(&self.lln);
+        }
+        Ok(config)
+    }
+}
+
+/// The allow-list file as grants, with the configuration's rates where an entry has none.
+///
+/// # Errors
+/// [`Error::Allow`].
+pub fn grants(config: &Config) -> Result<Vec<Grant>, Error> {
+    let list = allow::List::load(&config.state.allow)?;
+    let now = SystemTime::now();
+    let alive = list.entries().iter().filter(|entry| !entry.has_ended(now));
+    Ok(alive.map(|entry| grant(entry, config)).collect())
+}
+
+/// One entry as a grant.
+pub fn grant(entry: &allow::Entry, config: &Config) -> Grant {
+    Grant {
+        source: entry.source,
+        nodes: entry.nodes.clone(),
+        ports: entry.ports.clone(),
+        limits: entry.limits(config.rates.source),
+        expires: entry.expires,
+    }
+}
+
+fn plan(config: &Config) -> Result<Plan, Error> {
+    let sides =
+        [(&config.interfaces.wan, Role::Wan, "wan"), (&config.interfaces.lln, Role::Lln, "lln")];
+    let mut interfaces = Vec::new();
+    for (names, role, key) in sides {
+        if names.is_empty() {
+            return Err(Error::NoInterface(key));
+        }
+        interfaces.extend(names.iter().map(|name| (name.clone(), role)));
+    }
+    config::check_interfaces(config)?;
+    Ok(Plan {
+        settings: settings(config, &prefixes(config)?),
+        capacity: Capacity {
+            sources: config.sources.capacity,
+            associations: config.replay.associations,
+            pages: config.replay.pages,
+        },
+        interfaces,
+        mode: match config.interfaces.mode {
+            AttachMode::Auto => Mode::Auto,
+            AttachMode::Native => Mode::Native,
+            AttachMode::Generic => Mode::Generic,
+        },
+    })
+}
+
+/// The LLN's prefixes: the configuration's, else those of the addresses on its interfaces.
+fn prefixes(config: &Config) -> Result<Vec<IpNet>, Error> {
+    if !config.lln.prefixes.is_empty() {
+        return Ok(config.lln.prefixes.clone());
+    }
+    let names = &config.interfaces.lln;
+    let found: Vec<IpNet> = names.iter().flat_map(|name| links::prefixes(name)).collect();
+    match found.len() {
+        0 => Err(Error::NoPrefix(names.join(", "))),
+        n if n > LLN_PREFIXES_MAX => Err(Error::Prefixes(n)),
+        _ => Ok(found),
+    }
+}
+
+/// The configuration as the programs' constants; secret and interface are the loader's.
+pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
+    let mut settings = Settings {
+        log: config.log.kernel.into(),
+        replay: config.replay.mode.code(),
+        max_datagram: config.lln.max_datagram,
+        node: config.rates.node,
+        lln: config.rates.lln,
+        agent: config.rates.agent,
+        unproven: config.rates.unproven,
+        lln_prefixes: [Prefix::NONE; LLN_PREFIXES_MAX],
+        ..Settings::EMPTY
+    };
+    for (place, prefix) in settings.lln_prefixes.iter_mut().zip(prefixes) {
+        *place = table::on_128_bits(prefix);
+    }
+    let fill = |places: &mut [u16], ports: &[u16]| {
+        for (place, port) in places.iter_mut().zip(ports) {
+            *place = *port;
+        }
+    };
+    fill(&mut settings.dtls_ports, &config.lln.dtls_ports);
+    fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
+    fill(&mut settings.agent_ports, &config.agent.ports);
+    settings
+}
+
+/// Brings the filter up, or into step with a changed configuration.
+///
+/// # Errors
+/// See [`Error`].
+pub fn start(config: &Config) -> Result<Running, Error> {
+    let plan = plan(config)?;
+    let _lock = allow::lock(&config.state.allow)?;
+    let grants = grants(config)?;
+    let running = attach::start(&Pins::new(&config.state.bpffs), &plan, |maps| {
+        own(maps)?;
+        Grants::open(maps)?.sync(&grants).map(|_| ())
+    })?;
+    Ok(running)
+}
+
+/// Puts the allow-list file into force.
+///
+/// # Errors
+/// See [`Error`].
+pub fn sync(config: &Config) -> Result<Changes, Error> {
+    let _lock = allow::lock(&config.state.allow)?;
+    let grants = grants(config)?;
+    let maps = Maps::open(&Pins::new(&config.state.bpffs))?;
+    Ok(Grants::open(&maps)?.sync(&grants)?)
+}
+
+/// Tells the programs which addresses are the router's own.
+fn own(maps: &Maps) -> dataplane::Result<()> {
+    let mut index = maps.index::<Address, u32>("OWN")?;
+    let wanted: HashSet<Address> = links::own_addresses().into_iter().map(Address::from).collect();
+    let present: HashSet<Address> = index.keys().flatten().map(|key| key.0).collect();
+    for address in wanted.difference(&present) {
+        index.insert(Plain(*address), Plain(1), 0).map_err(named("OWN"))?;
+    }
+    for address in present.difference(&wanted) {
+        index.remove(&Plain(*address)).map_err(named("OWN"))?;
+    }
+    Ok(())
+}
+
+/// How often files, addresses and the kernel's log are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Keeps the filter in step until it is told to end; the filter stays.
+///
+/// # Errors
+/// [`Error::Signal`]. A mistake in a changed file is logged, and what was in force stays.
+pub async fn keep(options: &Options, config: Config, running: Running) -> Result<(), Error> {
+    let listen = |kind| signal(kind).map_err(Error::Signal);
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    let mut keeper = Keeper::new(config, running);
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => match reload(options) {
+                Ok((config, running)) => {
+                    keeper = Keeper::new(config, running);
+                    tracing::info!("configuration reloaded");
+                }
+                Err(error) => tracing::error!("not reloaded, what was in force stays: {error}"),
+            },
+            _ = tick.tick() => keeper.tick(),
+        }
+    }
+}
+
+fn reload(options: &Options) -> Result<(Config, Running), Error> {
+    let config = options.configure()?;
+    let running = start(&config)?;
+    Ok((config, running))
+}
+
+/// What changes a file's content leaves a mark on.
+type Stamp = Option<(SystemTime, u64)>;
+
+struct Keeper {
+    config: Config,
+    seen: Stamp,
+    /// Writes what the programs have to say to the log.
+    journal: Vec<Box<dyn FnMut()>>,
+}
+
+impl Keeper {
+    fn new(config: Config, mut running: Running) -> Self {
+        let mut journal: Vec<Box<dyn FnMut()>> = Vec::new();
+        if config.log.kernel {
+            for object in &mut running.objects {
+                match aya_log::EbpfLogger::init(object) {
+                    Ok(mut logger) => journal.push(Box::new(move || logger.flush())),
+                    Err(error) => tracing::warn!("no log from the programs: {error}"),
+                }
+            }
+        }
+        let seen = stamp(&config);
+        Self { config, seen, journal }
+    }
+
+    fn tick(&mut self) {
+        for flush in &mut self.journal {
+            flush();
+        }
+        let now = stamp(&self.config);
+        if now != self.seen {
+            self.seen = now;
+            self.follow();
+        }
+        if let Err(error) = self.addresses() {
+            tracing::error!("the router's own addresses are not up to date: {error}");
+        }
+    }
+
+    fn follow(&self) {
+        match sync(&self.config) {
+            Ok(Changes { written: 0, removed: 0 }) => {}
+            Ok(Changes { written, removed }) => {
+                tracing::info!(written, removed, "allow-list in force");
+            }
+            Err(error) => {
+                tracing::error!("allow-list not taken over, what was in force stays: {error}");
+            }
+        }
+    }
+
+    fn addresses(&self) -> dataplane::Result<()> {
+        own(&Maps::open(&Pins::new(&self.config.state.bpffs))?)
+    }
+}
+
+fn stamp(config: &Config) -> Stamp {
+    let meta = fs::metadata(&config.state.allow).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}

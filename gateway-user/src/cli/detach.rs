@@ -1,0 +1,31 @@
+//! `gateway detach`.
+use super::Context;
+use crate::dataplane::Error;
+use clap::Args;
+use serde_json::json;
+
+#[derive(Debug, Args)]
+pub(super) struct Detach {
+    /// Succeed when there is nothing to remove
+    #[arg(long)]
+    if_running: bool,
+}
+
+impl Detach {
+    pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        let pins = context.pins()?;
+        if !pins.directory().exists() {
+            if self.if_running {
+                return Ok(());
+            }
+            return Err(Error::NotRunning(pins.directory().to_owned()).into());
+        }
+        let removed = pins.remove()?;
+        let text = format!(
+            "the filter is gone: {} pins removed under {}; the allow-list file stays\n",
+            removed.len(),
+            pins.directory().display()
+        );
+        context.print(&text, &json!({ "removed": removed }))
+    }
+}

@@ -1,0 +1,107 @@
+//! `gateway status`.
+use super::{Context, show};
+use crate::{
+    dataplane::{
+        Maps,
+        attach::{Mode, Role},
+        table,
+    },
+    observe::count::{self, Counts},
+};
+use gateway_common::abi::{Settings, settings::replay_mode};
+use gateway_common::wire::Prefix;
+use serde_json::{Value, json};
+
+pub(super) fn run(context: &Context) -> anyhow::Result<()> {
+    let pins = context.pins()?;
+    let maps = Maps::open(&pins)?;
+    let settings = maps.settings()?;
+    let counts = count::read(&maps)?;
+    let entries = (maps.sources()?.keys().count(), maps.prefixes()?.keys().count());
+    let associations = maps.associations()?.keys().count();
+    let mut text = show::table(
+        &["INTERFACE", "SIDE", "MODE", "PASSED", "DROPPED", "UNTOUCHED"],
+        counts.iter().map(row).collect(),
+    );
+    let lines = [
+        ("LLN", prefixes(&settings).join(", ")),
+        ("DTLS ports", ports(&settings.dtls_ports)),
+        ("largest datagram", format!("{} bytes", settings.max_datagram)),
+        ("replay", replay(&settings).to_owned()),
+        ("allow-list", format!("{} addresses, {} prefixes", entries.0, entries.1)),
+        ("associations", associations.to_string()),
+        ("state", pins.directory().display().to_string()),
+    ];
+    text.push('\n');
+    for (name, value) in lines {
+        text.push_str(&format!("{name:<18}{value}\n"));
+    }
+    let value = json!({
+        "interfaces": counts.iter().map(interface).collect::<Vec<_>>(),
+        "lln_prefixes": prefixes(&settings),
+        "dtls_ports": settings.dtls_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
+        "mapped_ports": settings.mapped_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
+        "max_datagram": settings.max_datagram,
+        "replay": replay(&settings),
+        "addresses": entries.0,
+        "prefixes": entries.1,
+        "associations": associations,
+        "bpffs": pins.directory(),
+    });
+    context.print(&text, &value)
+}
+
+fn side(counts: &Counts) -> &'static str {
+    Role::from_number(counts.interface.role).map_or("unknown", Role::program)
+}
+
+fn row(counts: &Counts) -> Vec<String> {
+    vec![
+        counts.name(),
+        side(counts).to_owned(),
+        Mode::name_of(counts.interface.mode).to_owned(),
+        counts.passed.checked.packets.to_string(),
+        counts.dropped().packets.to_string(),
+        counts.passed.untouched.packets.to_string(),
+    ]
+}
+
+fn interface(counts: &Counts) -> Value {
+    let counter = |counter: gateway_common::decide::reason::Counter| json!({ "packets": counter.packets, "bytes": counter.bytes });
+    json!({
+        "name": counts.name(),
+        "ifindex": counts.interface.ifindex,
+        "role": side(counts),
+        "mode": Mode::name_of(counts.interface.mode),
+        "raw_ip": counts.interface.raw_ip != 0,
+        "passed": counter(counts.passed.checked),
+        "dropped": counter(counts.dropped()),
+        "untouched": counter(counts.passed.untouched),
+    })
+}
+
+fn prefixes(settings: &Settings) -> Vec<String> {
+    let used = settings.lln_prefixes.iter().filter(|prefix| **prefix != Prefix::NONE);
+    used.filter_map(|prefix| {
+        table::net_of(&gateway_common::abi::PrefixKey {
+            address: prefix.address,
+            length: prefix.length().into(),
+        })
+    })
+    .map(|net| net.to_string())
+    .collect()
+}
+
+fn ports(ports: &[u16]) -> String {
+    let used: Vec<String> =
+        ports.iter().filter(|port| **port != 0).map(ToString::to_string).collect();
+    if used.is_empty() { String::from("none") } else { used.join(", ") }
+}
+
+const fn replay(settings: &Settings) -> &'static str {
+    match settings.replay {
+        replay_mode::OFF => "off",
+        replay_mode::RECORD => "record",
+        _ => "pair",
+    }
+}
