@@ -22,6 +22,18 @@ impl XdpFrame {
         Self { start: ctx.data(), end: ctx.data_end(), ctx: ctx.ctx }
     }
 
+    /// The frame of a context, in a function that gets nothing else.
+    #[inline(always)]
+    pub fn of(ctx: *mut xdp_md) -> Self {
+        Self::new(&XdpContext::new(ctx))
+    }
+
+    /// The context, for such a function.
+    #[inline(always)]
+    pub fn context(&self) -> *mut xdp_md {
+        self.ctx
+    }
+
     /// Bytes in the frame.
     #[inline(always)]
     pub fn length(&self) -> u64 {
@@ -31,9 +43,12 @@ impl XdpFrame {
     /// The address of `size` bytes at `at`, if they lie in the frame.
     #[inline(always)]
     fn locate(&self, at: Offset, size: usize) -> Option<usize> {
-        let address = self.start + at.get();
-        // a single byte's end is hidden: from `address < end` the verifier would learn nothing
-        let stop = if size == 1 { fixed(address as u64 + 1) as usize } else { address + size };
+        // Bounded where it is used: the verifier does not follow a bound through the copies that
+        // the compiler makes.
+        let address = self.start + (fixed(at.get() as u64) as usize & Offset::MAX);
+        // Computed and compared just so: the verifier learns nothing from `address < end`, and
+        // refuses `end - size`, which the compiler knows to be the same.
+        let stop = fixed((address + size) as u64) as usize;
         if stop > self.end { None } else { Some(address) }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The writers are functions of their own in the kernel too: formatting needs a stack of its own.
 use crate::{frame::XdpFrame, kernel, settings};
+use aya_ebpf::bindings::xdp_md;
 use aya_log_ebpf::{debug, warn};
 use gateway_common::abi::AssociationKey;
 
@@ -9,7 +10,7 @@ use gateway_common::abi::AssociationKey;
 #[inline(always)]
 pub fn opened(frame: &XdpFrame, key: &AssociationKey) {
     if settings::log() {
-        write_opened(frame, key);
+        write_opened(frame.context(), key);
     }
 }
 
@@ -17,18 +18,18 @@ pub fn opened(frame: &XdpFrame, key: &AssociationKey) {
 #[inline(always)]
 pub fn conflict(frame: &XdpFrame, key: &AssociationKey) {
     if settings::log() {
-        write_conflict(frame, key);
+        write_conflict(frame.context(), key);
     }
 }
 
 #[inline(never)]
-fn write_opened(frame: &XdpFrame, key: &AssociationKey) {
-    let (frame, key) = (kernel::whole(frame), kernel::whole(key));
+fn write_opened(ctx: *mut xdp_md, key: &AssociationKey) {
+    let (frame, key) = (&XdpFrame::of(ctx), kernel::whole(key));
     debug!(frame, "association opened: node {:i} peer {:i}", key.node.octets, key.peer.octets);
 }
 
 #[inline(never)]
-fn write_conflict(frame: &XdpFrame, key: &AssociationKey) {
-    let (frame, key) = (kernel::whole(frame), kernel::whole(key));
+fn write_conflict(ctx: *mut xdp_md, key: &AssociationKey) {
+    let (frame, key) = (&XdpFrame::of(ctx), kernel::whole(key));
     warn!(frame, "forged record: node {:i} peer {:i}", key.node.octets, key.peer.octets);
 }

@@ -6,6 +6,10 @@ use aya_ebpf::{
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes},
 };
 use core::arch::asm;
+use gateway_common::{
+    frame::Offset,
+    wire::{Address, parse::Network},
+};
 
 /// Nanoseconds of the monotonic clock, as of the last tick (4 ms at 250 Hz): half the cost of the
 /// exact clock, and every burst is longer than a tick.
@@ -52,4 +56,33 @@ pub fn fixed(mut number: u64) -> u64 {
     // SAFETY: the number comes out as it went in.
     unsafe { asm!("{0} = {0}", inout(reg) number, options(nostack, preserves_flags)) };
     number
+}
+
+/// A position in a frame from a number, in bounds that the verifier sees: the same ones on every
+/// path to here, so that it walks what follows once for all of them.
+#[inline(always)]
+pub fn position(number: usize) -> Offset {
+    let bounded = fixed(number as u64) as usize & Offset::MAX;
+    Offset::START.advance(bounded).unwrap_or(Offset::START)
+}
+
+/// The same packet, but with nothing known of how it was found: tags, versions and extension
+/// headers lead to many states of one meaning, which the verifier then walks as one.
+#[inline(always)]
+pub fn joined(ip: Network) -> Network {
+    let address = |address: Address| {
+        let (high, low) = address.raw_words();
+        Address::from_raw(fixed(high), fixed(low))
+    };
+    Network {
+        source: address(ip.source),
+        destination: address(ip.destination),
+        v4: fixed(ip.v4.into()) & 1 != 0,
+        protocol: fixed(ip.protocol.into()) as u8,
+        hop_limit: fixed(ip.hop_limit.into()) as u8,
+        fragment: fixed(ip.fragment.into()) & 1 != 0,
+        length: fixed(ip.length.into()) as u16,
+        start: position(ip.start.get()),
+        payload: position(ip.payload.get()),
+    }
 }

@@ -3,6 +3,7 @@
 use crate::{
     atomic,
     frame::XdpFrame,
+    kernel::{self, position},
     maps, settings,
     settle::{Outcome, Refusal, Verdict},
     stage::{
@@ -24,6 +25,7 @@ pub fn lln(frame: &XdpFrame) -> Verdict<Outcome> {
     let Ok(Some(ip)) = parse::network(frame, settings::link()) else {
         return Ok(Outcome::Untouched);
     };
+    let ip = kernel::joined(ip);
     // 2. Does it leave the LLN? Neighbour discovery, routing and talk among nodes do not.
     if stays(&ip) {
         return Ok(Outcome::Untouched);
@@ -58,7 +60,10 @@ fn leave(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
     }
     let upper = parse::transport(frame, ip).map_err(|_| Reason::Malformed)?;
     let admitted = match upper {
-        Upper::Udp { ports, payload, end } => datagram(frame, ip, ports, payload, end)?,
+        Upper::Udp { ports, payload, end } => {
+            let (payload, end) = (position(payload.get()), position(end.get()));
+            datagram(frame, ip, ports, payload, end)?
+        }
         _ => admit::admit(&ip.destination, &ip.source, 0, Side::Lln)?,
     };
     account(&admitted, ip);

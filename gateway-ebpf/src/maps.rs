@@ -1,5 +1,6 @@
 //! Every map, as `gateway_common::abi` describes it, and safe look-ups.
 #![expect(unsafe_code, reason = "map values are shared memory")]
+use crate::kernel;
 use aya_ebpf::{
     btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
@@ -154,8 +155,13 @@ pub fn marks(page: u32, position: u32) -> Option<*mut u64> {
 #[inline(always)]
 pub fn drops(reason: Reason) -> Option<*mut Counter> {
     let drops = DROPS.get_ptr_mut(crate::settings::interface())?;
+    // compared here, where the verifier sees it: it has seen the reason as any number
+    let number = kernel::fixed(reason as u64) as usize;
+    if number >= Reason::COUNT {
+        return None;
+    }
     // SAFETY: `Drops` is one counter a reason, in order of their numbers.
-    Some(unsafe { drops.cast::<Counter>().add(reason as usize) })
+    Some(unsafe { drops.cast::<Counter>().add(number) })
 }
 
 #[inline(always)]

@@ -3,6 +3,7 @@
 use crate::{
     atomic,
     frame::XdpFrame,
+    kernel::{self, position},
     own, settings,
     settle::{Outcome, Verdict},
     stage::{
@@ -29,6 +30,7 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
     let Ok(Some(ip)) = parse::network(frame, settings::link()) else {
         return Ok(Outcome::Untouched);
     };
+    let ip = kernel::joined(ip);
     // 2. Is it ours?
     if !settings::in_lln(&ip.destination) {
         return own::check(frame, &ip);
@@ -48,7 +50,10 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
     // 4. Content.
     let upper = parse::transport(frame, &ip).map_err(|_| Reason::Malformed)?;
     match content::inspect(&ip, &upper)? {
-        Content::Datagram { ports, payload, end } => datagram(frame, &ip, ports, payload, end),
+        Content::Datagram { ports, payload, end } => {
+            let (payload, end) = (position(payload.get()), position(end.get()));
+            datagram(frame, &ip, ports, payload, end)
+        }
         Content::Plain { port } => plain(&ip, port),
     }
 }

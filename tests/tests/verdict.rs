@@ -2,14 +2,20 @@
 
 #[path = "verdict/fixture.rs"]
 mod fixture;
+#[path = "verdict/lasting.rs"]
+mod lasting;
 #[path = "verdict/outbound.rs"]
 mod outbound;
 #[path = "verdict/passing.rs"]
 mod passing;
+#[path = "verdict/racing.rs"]
+mod racing;
 #[path = "verdict/record.rs"]
 mod record;
 #[path = "verdict/refused.rs"]
 mod refused;
+#[path = "verdict/replaying.rs"]
+mod replaying;
 #[path = "verdict/world.rs"]
 mod world;
 

@@ -21,7 +21,7 @@ const TARGET: &str = "bpfel-unknown-none";
 
 /// Always there, and there once it is written.
 const PROGRAM: &str = "gateway";
-const OPTIONAL_PROGRAM: &str = "bench";
+const OPTIONAL_PROGRAMS: [&str; 2] = ["bench", "parity"];
 
 const ADVICE: &str =
     "install it: on Debian `apt-get install rust-web-clippy`, else `rustup component add clippy`";
@@ -44,9 +44,10 @@ pub(crate) fn build(toolchain: &Toolchain) -> Result<()> {
     let output = sh::root().join("target/bpf");
     fs::create_dir_all(&output).with_context(|| format!("cannot make {}", output.display()))?;
     copy_changed(&built.join(PROGRAM), &output.join(PROGRAM))?;
-    let optional = built.join(OPTIONAL_PROGRAM);
-    if optional.exists() {
-        copy_changed(&optional, &output.join(OPTIONAL_PROGRAM))?;
+    for name in OPTIONAL_PROGRAMS {
+        if built.join(name).exists() {
+            copy_changed(&built.join(name), &output.join(name))?;
+        }
     }
     Ok(())
 }

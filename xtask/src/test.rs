@@ -18,7 +18,13 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         bpf::lint(&toolchain)?;
         document()?;
     }
+    program()?;
     test(args)
+}
+
+/// The end-to-end tests run the program as users do.
+fn program() -> Result<()> {
+    sh::run(sh::cargo().args(["build", "--release", "-p", "gateway-user"]))
 }
 
 fn format() -> Result<()> {

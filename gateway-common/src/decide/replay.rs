@@ -51,8 +51,8 @@ pub struct Mark {
     pub page: u32,
     /// Which position in it.
     pub position: u32,
-    /// The word without its lap bit.
-    word: u64,
+    /// The word to leave, without its lap bit.
+    pub word: u64,
 }
 
 /// What the marks say of a record.
@@ -82,6 +82,15 @@ pub enum Finding {
 }
 
 impl Mark {
+    /// No mark: what a record leaves that cannot be told from its like.
+    pub const NONE: Self = Self { page: 0, position: 0, word: 0 };
+
+    /// Whether this is a mark; every one has a tag.
+    #[inline(always)]
+    pub const fn is_some(&self) -> bool {
+        self.word != 0
+    }
+
     /// The mark of a record.
     ///
     /// `association` is the keyed hash of addresses and ports, `fingerprint` that of the record's

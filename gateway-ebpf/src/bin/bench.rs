@@ -24,12 +24,7 @@ mod bpf {
         hash::HashKey,
         wire::parse::{self, Link, Upper},
     };
-    use gateway_ebpf::{
-        frame::XdpFrame,
-        kernel::fixed,
-        lln, settle,
-        wan,
-    };
+    use gateway_ebpf::{frame::XdpFrame, kernel::fixed, lln, settle, wan};
 
     /// What the loader sets; `tests/src/bin/bench/plan.rs` is the same.
     #[repr(C)]
@@ -117,14 +112,16 @@ mod bpf {
         }
         // a frame comes round again as its receiver left it
         store!(start + HOP_LIMIT, 64, "*(u8 *)({address} + 0) = {value}");
-        let count = next();
+        let (count, listed) = (next(), plan!(listed));
+        if listed == 0 {
+            return false;
+        }
         let mut sequence = count * plan!(stride);
         if plan!(lane) != 0 {
             // SAFETY: reads a number.
             sequence += u64::from(unsafe { bpf_get_smp_processor_id() }) * plan!(lane);
         }
         if source != SOURCE_KEPT {
-            let listed = plan!(listed);
             let index = if source == SOURCE_LISTED {
                 sequence = count / listed + 1;
                 count % listed * 7919 % listed
@@ -161,18 +158,21 @@ mod bpf {
 
     /// The floor.
     #[xdp]
+    #[inline(always)]
     fn drop(_: XdpContext) -> u32 {
         XDP_DROP
     }
 
     /// The floor of what passes.
     #[xdp]
+    #[inline(always)]
     fn pass(_: XdpContext) -> u32 {
         XDP_PASS
     }
 
     /// The parser, with nobody who wants to know.
     #[xdp]
+    #[inline(always)]
     fn parse(ctx: XdpContext) -> u32 {
         let frame = XdpFrame::new(&ctx);
         let Ok(Some(ip)) = parse::network(&frame, Link::Ethernet) else {
@@ -193,6 +193,7 @@ mod bpf {
 
     /// The filter as it is.
     #[xdp]
+    #[inline(always)]
     fn wan(ctx: XdpContext) -> u32 {
         let frame = XdpFrame::new(&ctx);
         settle::settle(&frame, wan::wan(&frame))
@@ -200,6 +201,7 @@ mod bpf {
 
     /// The filter's other side.
     #[xdp]
+    #[inline(always)]
     fn lln(ctx: XdpContext) -> u32 {
         let frame = XdpFrame::new(&ctx);
         settle::settle(&frame, lln::lln(&frame))
@@ -207,54 +209,63 @@ mod bpf {
 
     /// A new record of the same source.
     #[xdp]
+    #[inline(always)]
     fn record_wan(ctx: XdpContext) -> u32 {
         then_wan(&ctx, SOURCE_KEPT, RECORD_NEW)
     }
 
     /// Rewriting alone.
     #[xdp]
+    #[inline(always)]
     fn record(ctx: XdpContext) -> u32 {
         only(&ctx, SOURCE_KEPT, RECORD_NEW)
     }
 
     /// A source never seen before.
     #[xdp]
+    #[inline(always)]
     fn stranger_wan(ctx: XdpContext) -> u32 {
         then_wan(&ctx, SOURCE_STRANGE, RECORD_KEPT)
     }
 
     /// Rewriting alone.
     #[xdp]
+    #[inline(always)]
     fn stranger(ctx: XdpContext) -> u32 {
         only(&ctx, SOURCE_STRANGE, RECORD_KEPT)
     }
 
     /// A forged source.
     #[xdp]
+    #[inline(always)]
     fn forger_wan(ctx: XdpContext) -> u32 {
         then_wan(&ctx, SOURCE_FORGED, RECORD_KEPT)
     }
 
     /// Rewriting alone.
     #[xdp]
+    #[inline(always)]
     fn forger(ctx: XdpContext) -> u32 {
         only(&ctx, SOURCE_FORGED, RECORD_KEPT)
     }
 
     /// A new record of another listed source.
     #[xdp]
+    #[inline(always)]
     fn peer_wan(ctx: XdpContext) -> u32 {
         then_wan(&ctx, SOURCE_LISTED, RECORD_NEW)
     }
 
     /// Rewriting alone.
     #[xdp]
+    #[inline(always)]
     fn peer(ctx: XdpContext) -> u32 {
         only(&ctx, SOURCE_LISTED, RECORD_NEW)
     }
 
     /// Sends what it rewrites.
     #[xdp]
+    #[inline(always)]
     fn flood(ctx: XdpContext) -> u32 {
         if !rewrite(&ctx, plan!(source), plan!(record)) {
             return XDP_ABORTED;

@@ -28,8 +28,9 @@ pub struct Admitted {
     pub bucket: u32,
     /// Where the node's budget is.
     pub node: u32,
-    /// The lease's policy.
-    pub policy: &'static Policy,
+    /// The lease's policy, by number: a pointer beside numbers in one `Result` is more than the
+    /// verifier follows.
+    pub policy: u32,
     /// Now.
     pub now: u64,
 }
@@ -59,7 +60,9 @@ pub fn may_be_listed(source: &Address) -> bool {
             break;
         }
         let length = control.prefix_lengths[i];
-        if speaks_of(source, length) && maps::is_set(filter::prefix(key, &Prefix::new(*source, length).address, length)) {
+        if speaks_of(source, length)
+            && maps::is_set(filter::prefix(key, &Prefix::new(*source, length).address, length))
+        {
             return true;
         }
         i += 1;
@@ -150,9 +153,10 @@ pub fn node_of(node: &Address) -> u32 {
 }
 
 /// What a lease in force gives.
+#[repr(C)]
 struct Grant {
     /// Asked for: a packet into the LLN, which the source's budget must allow.
-    inbound: bool,
+    inbound: u32,
     expires_ns: u64,
     policy: u32,
     slot: u32,
@@ -160,16 +164,13 @@ struct Grant {
     node: u32,
 }
 
-/// How a look-up ends.
-#[derive(Clone, Copy)]
-enum Answer {
-    Granted,
-    None,
-    Expired,
-    NodeDenied,
-    PortDenied,
-    Exhausted,
-}
+// How a look-up ends.
+const GRANTED: u32 = 0;
+const NONE: u32 = 1;
+const EXPIRED: u32 = 2;
+const NODE_DENIED: u32 = 3;
+const PORT_DENIED: u32 = 4;
+const EXHAUSTED: u32 = 5;
 
 /// Whether the source's budget would refuse a packet. Nothing is spent: this keeps a source over
 /// its limit from making the router remember new flows.
@@ -185,34 +186,48 @@ fn exhausted(bucket: u32, policy: &Policy, now: u64) -> bool {
 }
 
 /// Looks up the lease of `source` for `port` of `node`. Not part of an established flow's path,
-/// and a function of its own in the kernel too: it needs a stack of its own.
+/// and a global function in the kernel too, which the verifier walks once.
+#[unsafe(no_mangle)]
 #[inline(never)]
-fn look_up(source: &Address, node: &Address, port: u16, now: u64, grant: &mut Grant) -> Answer {
-    let (source, node) = (kernel::whole(source), kernel::whole(node));
+extern "C" fn admit_look_up(
+    source: *const Address,
+    node: *const Address,
+    port: u32,
+    now: u64,
+    grant: *mut Grant,
+) -> u32 {
+    // SAFETY: the callers' own addresses and grant, or null as far as the verifier knows.
+    let all = unsafe { (source.as_ref(), node.as_ref(), grant.as_mut()) };
+    let (Some(source), Some(node), Some(grant)) = all else { return NONE };
+    look_up(source, node, port as u16, now, grant)
+}
+
+#[inline(always)]
+fn look_up(source: &Address, node: &Address, port: u16, now: u64, grant: &mut Grant) -> u32 {
     let Some(found) = find(source, now) else {
-        return Answer::None;
+        return NONE;
     };
     grant.slot = found.lease.slot;
     if found.expired {
-        return Answer::Expired;
+        return EXPIRED;
     }
     let Some(policy) = maps::policy(found.lease.policy) else {
-        return Answer::None;
+        return NONE;
     };
     if !policy.covers(node) {
-        return Answer::NodeDenied;
+        return NODE_DENIED;
     }
     if !policy.covers_port(port) {
-        return Answer::PortDenied;
+        return PORT_DENIED;
     }
     grant.expires_ns = found.lease.expires_ns;
     grant.policy = found.lease.policy;
     grant.bucket = bucket(source, &found);
-    if grant.inbound && exhausted(grant.bucket, policy, now) {
-        return Answer::Exhausted;
+    if grant.inbound != 0 && exhausted(grant.bucket, policy, now) {
+        return EXHAUSTED;
     }
     grant.node = node_of(node);
-    Answer::Granted
+    GRANTED
 }
 
 /// The grant of a lease that covers `node` and `port`; `none` when there is no lease.
@@ -228,21 +243,18 @@ fn resolve(
         Side::Wan => Reason::NoLease,
         Side::Lln => Reason::NotAdmitted,
     };
-    let inbound = side == Side::Wan;
+    let inbound = u32::from(side == Side::Wan);
     let mut grant = Grant { inbound, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
-    let reason = match look_up(source, node, port, now, &mut grant) {
-        Answer::Granted => {
-            let Some(policy) = maps::policy(grant.policy) else {
-                return Err(none.into());
-            };
-            let (slot, bucket, node) = (grant.slot, grant.bucket, grant.node);
+    let reason = match admit_look_up(source, node, port.into(), now, &mut grant) {
+        GRANTED => {
+            let Grant { slot, bucket, node, policy, .. } = grant;
             return Ok((Admitted { slot, bucket, node, policy, now }, grant));
         }
-        Answer::None => return Err(none.into()),
-        Answer::Expired => Reason::LeaseExpired,
-        Answer::NodeDenied => Reason::NodeDenied,
-        Answer::PortDenied => Reason::PortDenied,
-        Answer::Exhausted => Reason::SourcePackets,
+        EXPIRED => Reason::LeaseExpired,
+        NODE_DENIED => Reason::NodeDenied,
+        PORT_DENIED => Reason::PortDenied,
+        EXHAUSTED => Reason::SourcePackets,
+        _ => return Err(none.into()),
     };
     Err(Refusal { reason, slot: grant.slot })
 }
@@ -280,11 +292,9 @@ pub fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<
     if let Some(state) = known {
         // SAFETY: a live entry of the map; every field is a word that is read on its own.
         let known = unsafe { &*state };
-        if known.generation == generation
-            && now < known.expires_ns
-            && let Some(policy) = maps::policy(known.policy)
-        {
-            let (slot, bucket, node) = (known.slot, known.bucket, known.node);
+        if known.generation == generation && now < known.expires_ns {
+            let (slot, bucket) = (known.slot, known.bucket);
+            let (node, policy) = (known.node, known.policy);
             return Ok(Associated {
                 admitted: Admitted { slot, bucket, node, policy, now },
                 state,

@@ -59,7 +59,10 @@ fn pair(
 /// The source's budget, then what the radio can take.
 #[inline(always)]
 pub fn charge(admitted: &Admitted, ip: &Network) -> Verdict<()> {
-    let limits = &admitted.policy.limits;
+    let Some(policy) = maps::policy(admitted.policy) else {
+        return Err(admitted.refuse(Reason::SourcePackets));
+    };
+    let limits = &policy.limits;
     if let Some(source) = maps::source_state(admitted.bucket) {
         // SAFETY: a live map value; only the field's address is taken.
         let budget = unsafe { &raw mut (*source).budget };

@@ -1,8 +1,10 @@
 //! What a node's own records tell about an association.
 #![expect(unsafe_code, reason = "associations are shared memory")]
 use super::admit::Associated;
-use crate::{atomic, frame::XdpFrame, settings};
+use crate::{atomic, frame::XdpFrame, kernel::position, settings};
+use aya_ebpf::bindings::xdp_md;
 use gateway_common::{
+    abi::Association,
     decide::{Reason, association::Progress, size},
     frame::Offset,
     wire::dtls::{self, Hello, Layout, Record, content, handshake},
@@ -12,6 +14,9 @@ use gateway_common::{
 const RECORDS_MAX: usize = 6;
 
 /// Reads a node's datagram. What is no DTLS teaches nothing and passes: it is the node's.
+///
+/// # Errors
+/// [`Reason::HopLocal`] for a report to the router, which ends here.
 #[inline(always)]
 pub fn learn(
     frame: &XdpFrame,
@@ -19,38 +24,59 @@ pub fn learn(
     payload: Offset,
     end: Offset,
 ) -> Result<(), Reason> {
-    let mut at = payload;
-    let mut i = 0;
-    while i < RECORDS_MAX && at < end {
-        let Some(Layout::Clear(record)) = dtls::record(frame, at, end) else {
-            return Ok(());
-        };
-        if let Ok(Some(report)) = dtls::report(frame, &record) {
-            confirm(flow, report);
-            // it may only end here alone: a datagram with records for the back-end goes on
-            if at == payload && record.end == end {
-                return Err(Reason::HopLocal);
-            }
-        }
-        advance(frame, flow, &record);
-        at = record.end;
-        i += 1;
+    if learn_records(frame.context(), payload.get(), end.get(), flow.state) == REPORT {
+        return Err(Reason::HopLocal);
     }
     Ok(())
 }
 
+/// The datagram was nothing but a report.
+const REPORT: u32 = 1;
+
+/// A global function in the kernel too: the verifier walks this loop once.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn learn_records(
+    ctx: *mut xdp_md,
+    at: usize,
+    end: usize,
+    state: *mut Association,
+) -> u32 {
+    let frame = XdpFrame::of(ctx);
+    let (payload, end) = (position(at), position(end));
+    if state.is_null() {
+        return 0;
+    }
+    let mut at = payload;
+    let mut i = 0;
+    while i < RECORDS_MAX && at < end {
+        let Some(Layout::Clear(record)) = dtls::record(&frame, at, end) else { return 0 };
+        if let Ok(Some(report)) = dtls::report(&frame, &record) {
+            confirm(state, report);
+            // it ends here only alone: a datagram with records for the back-end goes on
+            if at == payload && record.end == end {
+                return REPORT;
+            }
+        }
+        advance(&frame, state, &record);
+        at = position(record.end.get());
+        i += 1;
+    }
+    0
+}
+
 #[inline(always)]
-fn advance(frame: &XdpFrame, flow: &Associated, record: &Record) {
+fn advance(frame: &XdpFrame, state: *mut Association, record: &Record) {
     let hello = if record.epoch == 0 && record.content == content::HANDSHAKE {
         dtls::hello(frame, record)
     } else {
         None
     };
     // SAFETY: a live association; its progress is one word.
-    let word = unsafe { (&raw mut (*flow.state).progress).cast::<u64>() };
+    let word = unsafe { (&raw mut (*state).progress).cast::<u64>() };
     // SAFETY: as above.
     let old = unsafe { atomic::load(word) };
-    let new_hello = hello.is_some_and(|hello| is_new(flow, &hello));
+    let new_hello = hello.is_some_and(|hello| is_new(state, &hello));
     let next = Progress::from_bits(old).node_sent(record, hello.as_ref(), new_hello).bits();
     if next != old {
         // Lost to another CPU, it will be learned from the next record.
@@ -61,23 +87,23 @@ fn advance(frame: &XdpFrame, flow: &Associated, record: &Record) {
 
 /// Whether a ServerHello is not a late copy of the last one: another random.
 #[inline(always)]
-fn is_new(flow: &Associated, hello: &Hello) -> bool {
+fn is_new(state: *mut Association, hello: &Hello) -> bool {
     if hello.kind != handshake::SERVER_HELLO || hello.fragment_offset != 0 {
         return false;
     }
     let tag = settings::key().hash(hello.random) as u32 | 1;
     // SAFETY: a live association; a word that is read and written on its own.
-    let last = unsafe { &mut (*flow.state).hello };
+    let last = unsafe { &mut (*state).hello };
     let is_new = *last != tag;
     *last = tag;
     is_new
 }
 
 #[inline(always)]
-fn confirm(flow: &Associated, report: dtls::Report) {
+fn confirm(state: *mut Association, report: dtls::Report) {
     // SAFETY: a live association; each word is written on its own, the number first to nothing,
     // so that no reader pairs it with the other epoch.
-    let state = unsafe { &mut *flow.state };
+    let state = unsafe { &mut *state };
     if state.confirmed_epoch != u32::from(report.epoch) {
         // SAFETY: a word of a map value.
         unsafe { atomic::store(&raw mut state.confirmed_next, 0) };

@@ -5,3 +5,4 @@ pub mod content;
 pub mod learn;
 pub mod related;
 pub mod replay;
+pub mod ring;

@@ -1,14 +1,17 @@
 //! ICMP errors come from routers on the way, which hold no lease: what lets them in is the packet
 //! that they quote (RFC 4890 §4.3.1).
+#![expect(unsafe_code, reason = "a function that the verifier walks by itself has a symbol")]
 use super::{
     admit::{self, node_of},
     charge,
 };
 use crate::{
     frame::XdpFrame,
-    kernel, maps, settings,
+    kernel::{self, position},
+    maps, settings,
     settle::{Outcome, Verdict},
 };
+use aya_ebpf::bindings::xdp_md;
 use gateway_common::{
     abi::AssociationKey,
     decide::Reason,
@@ -33,7 +36,7 @@ pub fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Option<Outcome>> {
             if ip.length > settings::max_datagram() {
                 return Err(Reason::Oversize.into());
             }
-            if !is_related(frame, ip, body) {
+            if related_quote(frame.context(), body.get()) == 0 {
                 return Err(Reason::IcmpUnrelated.into());
             }
             charge::radio(node_of(&ip.destination), ip.length, kernel::now())?;
@@ -43,11 +46,18 @@ pub fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Option<Outcome>> {
     }
 }
 
-/// Whether the quoted packet is one that the node sent in a live flow. A function of its own in
-/// the kernel too: the second packet needs a stack of its own.
+/// Whether the packet quoted at `body` is one that the node sent in a live flow. A global function
+/// in the kernel too: a second packet needs a stack of its own.
+#[unsafe(no_mangle)]
 #[inline(never)]
+extern "C" fn related_quote(ctx: *mut xdp_md, body: usize) -> u32 {
+    let frame = XdpFrame::of(ctx);
+    let Ok(Some(ip)) = parse::network(&frame, settings::link()) else { return 0 };
+    u32::from(is_related(&frame, &kernel::joined(ip), position(body)))
+}
+
+#[inline(always)]
 fn is_related(frame: &XdpFrame, ip: &Network, body: Offset) -> bool {
-    let (frame, ip) = (kernel::whole(frame), kernel::whole(ip));
     let Ok(quote) = parse::quoted(frame, body, ip.v4) else {
         return false;
     };

@@ -243,12 +243,12 @@ pub fn documented() -> String {
     include_str!("documented.toml").to_owned()
 }
 
-/// Checks that the system has every interface that `config` names.
+/// Checks that this network namespace has every interface that `config` names.
 ///
 /// # Errors
 /// [`Error::Interface`], or [`Error::Read`] where the system does not say.
 pub fn check_interfaces(config: &Config) -> Result<(), Error> {
-    let there = interface_names(Path::new("/sys/class/net"))?;
+    let there = interface_names();
     let interfaces = &config.interfaces;
     for (key, names) in [("wan", &interfaces.wan), ("lln", &interfaces.lln)] {
         if let Some(name) = names.iter().find(|name| !there.contains(name)) {
@@ -262,15 +262,15 @@ pub fn check_interfaces(config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
-fn interface_names(directory: &Path) -> Result<Vec<String>, Error> {
-    let entries = std::fs::read_dir(directory)
-        .map_err(|source| Error::Read { file: directory.to_owned(), source })?;
-    let mut names: Vec<String> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+/// The interfaces of this network namespace, which /sys need not show.
+fn interface_names() -> Vec<String> {
+    let mut names: Vec<String> = nix::net::if_::if_nameindex()
+        .iter()
+        .flatten()
+        .map(|interface| interface.name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    Ok(names)
+    names
 }
 
 #[cfg(test)]

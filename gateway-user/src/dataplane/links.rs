@@ -1,6 +1,7 @@
 //! Network interfaces as the kernel describes them.
 use super::{Error, Result};
-use std::{fs, io, net::IpAddr};
+use nix::sys::socket::{LinkAddr, SockaddrStorage};
+use std::{io, net::IpAddr};
 
 /// An interface that a program can be attached to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub struct Link {
 }
 
 /// Hardware types with an Ethernet header (`linux/if_arp.h`): Ethernet and loopback.
-const WITH_ETHERNET: [u32; 2] = [1, 772];
+const WITH_ETHERNET: [u16; 2] = [1, 772];
 
 /// Looks an interface up in this network namespace.
 ///
@@ -22,33 +23,23 @@ const WITH_ETHERNET: [u32; 2] = [1, 772];
 /// [`Error::Interface`] when there is none of that name.
 pub fn find(name: &str) -> Result<Link> {
     let error = |source| Error::Interface { interface: name.to_owned(), source };
-    // by the kernel's socket interface, which follows the network namespace; /sys may not
     let ifindex = nix::net::if_::if_nametoindex(name)
         .map_err(|errno| error(io::Error::from_raw_os_error(errno as i32)))?;
-    let kind = fs::read_to_string(format!("/sys/class/net/{name}/type")).ok();
-    let kind = kind.and_then(|text| text.trim().parse::<u32>().ok());
-    let raw_ip = match kind {
-        Some(kind) => !WITH_ETHERNET.contains(&kind),
-        None => !has_hardware_address(name),
-    };
+    // asked of the kernel's sockets, not of /sys, which need not show this network namespace
+    let kind = addresses_of(|interface| interface == name)
+        .find_map(|address| address.as_link_addr().map(LinkAddr::hatype));
+    let raw_ip = kind.is_some_and(|kind| !WITH_ETHERNET.contains(&kind));
     Ok(Link { name: name.to_owned(), ifindex, raw_ip })
-}
-
-/// Whether an interface has a six-byte hardware address.
-fn has_hardware_address(name: &str) -> bool {
-    addresses_of(|interface| interface == name).any(|address| {
-        address.as_link_addr().and_then(|link| link.addr()).is_some_and(|mac| mac != [0; 6])
-    })
 }
 
 fn addresses_of(
     wanted: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = nix::sys::socket::SockaddrStorage> {
+) -> impl Iterator<Item = SockaddrStorage> {
     let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
     all.filter(move |entry| wanted(&entry.interface_name)).filter_map(|entry| entry.address)
 }
 
-fn ip_of(address: &nix::sys::socket::SockaddrStorage) -> Option<IpAddr> {
+fn ip_of(address: &SockaddrStorage) -> Option<IpAddr> {
     let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
     v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
 }

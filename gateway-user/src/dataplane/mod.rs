@@ -70,6 +70,17 @@ pub enum Error {
         #[source]
         source: aya::programs::ProgramError,
     },
+    /// The verifier refused a program.
+    #[error("the kernel refused program {name}; the end of its log:\n{log}\n")]
+    Refused {
+        /// Its name.
+        name: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+        /// The last lines of the verifier's log.
+        log: String,
+    },
     /// An interface is already taken.
     #[error(
         "interface {interface} already has an XDP program that is not ours: \

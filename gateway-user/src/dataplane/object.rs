@@ -1,6 +1,9 @@
 //! The BPF object: embedded, loaded with an interface's constants and with maps that are pinned.
 use super::{Error, Pins, Plain, Result};
-use aya::{Ebpf, EbpfLoader, programs::Xdp};
+use aya::{
+    Ebpf, EbpfLoader,
+    programs::{ProgramError, Xdp},
+};
 use gateway_common::abi::{self, Settings, filter};
 
 /// The object that the build made.
@@ -84,10 +87,23 @@ pub fn load(
 pub fn verify<'a>(object: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Xdp> {
     let error = |source| Error::Program { name, source };
     let program = object.program_mut(name);
-    let program = program.ok_or(aya::programs::ProgramError::NotLoaded).map_err(error)?;
+    let program = program.ok_or(ProgramError::NotLoaded).map_err(error)?;
     let program: &mut Xdp = program.try_into().map_err(error)?;
     if program.fd().is_err() {
-        program.load().map_err(error)?;
+        program.load().map_err(|error| refusal(name, error))?;
     }
     Ok(program)
+}
+
+/// Lines of the verifier's log that a person gets to see: what it stumbled over is at the end.
+const LOG_LINES: usize = 24;
+
+fn refusal(name: &'static str, error: ProgramError) -> Error {
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return Error::Program { name, source: error };
+    };
+    let log = verifier_log.to_string();
+    let lines: Vec<&str> = log.lines().collect();
+    let end = lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default();
+    Error::Refused { name, source: io_error, log: end.join("\n") }
 }

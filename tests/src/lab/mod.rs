@@ -1,6 +1,7 @@
 //! Namespaces, links, processes and captures: the network in which tests run.
 
 pub mod capture;
+pub mod gateway;
 pub mod inject;
 pub mod link;
 pub mod loss;
@@ -11,6 +12,7 @@ mod socket;
 pub mod topology;
 
 pub use capture::{Capture, Captured};
+pub use gateway::Gateway;
 pub use inject::Injector;
 pub use link::Device;
 pub use loss::Loss;

@@ -7,7 +7,7 @@
 //! ```
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     time::Duration,
 };
 
@@ -50,6 +50,11 @@ pub const ATTACKER_V4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 2);
 pub const INTERNET_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 /// The router over IPv4.
 pub const ROUTER_V4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 2);
+
+/// A port at one of these addresses.
+pub fn at(address: impl Into<IpAddr>, port: u16) -> SocketAddr {
+    SocketAddr::new(address.into(), port)
+}
 
 /// `eth0` of the back-end.
 pub const MAC_BACKEND: Mac = [2, 0, 0, 0, 0, 0x0b];

@@ -81,6 +81,21 @@ pub fn ip_of(frame: &[u8]) -> Option<&[u8]> {
     matches!(word(frame, at)?, 0x0800 | 0x86dd).then(|| frame.get(at + 2..))?
 }
 
+/// Source address of an Ethernet frame's IP packet.
+pub fn source_of(frame: &[u8]) -> Option<IpAddr> {
+    let packet = ip_of(frame)?;
+    match packet.first()? >> 4 {
+        4 => Some(Ipv4Addr::from(bytes::<4>(packet, 12)?).into()),
+        6 => Some(Ipv6Addr::from(bytes::<16>(packet, 8)?).into()),
+        _ => None,
+    }
+}
+
+/// Whether an Ethernet frame carries an IP packet from `source`.
+pub fn is_from(frame: &[u8], source: impl Into<IpAddr>) -> bool {
+    source_of(frame) == Some(source.into())
+}
+
 /// Type and code of an Ethernet frame's ICMP message, of either family.
 pub fn icmp_of(frame: &[u8]) -> Option<(u8, u8)> {
     let packet = ip_of(frame)?;

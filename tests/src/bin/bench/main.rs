@@ -1,23 +1,110 @@
 //! `cargo xtask bench`: what a packet costs, as ratios that hold on other machines too.
+//!
+//! [`micro`] runs programs in the kernel's test-run mode, [`pair`] does so on two CPUs at once,
+//! [`e2e`] floods a veth with live frames. Nothing is asserted about time: a target that is missed
+//! is printed as missed.
 mod cases;
+mod e2e;
 mod fill;
+mod filters;
+mod flood;
 mod instance;
 mod interrupt;
 mod micro;
+mod pair;
 mod plan;
+mod plot;
 mod reasons;
+mod results;
 mod stats;
+mod targets;
+mod wires;
 
-fn main() -> anyhow::Result<()> {
+use std::{fs, path::PathBuf, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use clap::Parser;
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, unshare},
+};
+
+use results::Results;
+
+/// Measures the filter; without options everything, in less than ten minutes.
+#[derive(Parser)]
+#[command(name = "cargo xtask bench")]
+struct Args {
+    /// Only test runs
+    #[arg(long)]
+    micro: bool,
+    /// Only floods over a veth
+    #[arg(long)]
+    e2e: bool,
+    /// Samples of each figure
+    #[arg(long, value_name = "N")]
+    rounds: Option<u32>,
+    /// Length of each flood
+    #[arg(long, value_name = "S")]
+    seconds: Option<f64>,
+    /// Three short rounds, to see that everything works
+    #[arg(long)]
+    quick: bool,
+    /// Only rows whose name contains this, and what they are compared with
+    #[arg(long, default_value = "", value_name = "SUBSTR", hide_default_value = true)]
+    only: String,
+    /// Where to write every sample
+    #[arg(long, default_value = "target/bench/bench.json", value_name = "PATH")]
+    json: PathBuf,
+    /// Where to draw the ratios
+    #[arg(long, default_value = "target/bench/bench.svg", value_name = "PATH")]
+    svg: PathBuf,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    if let Ok(p) = std::env::var("BENCH_TRY") { let mut i = instance::Instance::new(10, plan::Plan::of(10))?; for n in p.split(",") { match i.prepare(n) { Ok(_) => println!("{n} ok"), Err(e) => { let t = format!("{e:?}"); let l: Vec<&str> = t.lines().collect(); let k = l.iter().position(|x| x.contains("verification time")).unwrap_or(l.len()); println!("{n} {}", l[k.saturating_sub(4)..(k+4).min(l.len())].join("\n")) } } } return Ok(()); }
+    ensure!(nix::unistd::geteuid().is_root(), "measuring takes root");
+    own_mounts().context("a bpffs of our own")?;
     interrupt::watch()?;
-    let args: Vec<String> = std::env::args().collect();
-    let rounds = args.get(1).and_then(|word| word.parse().ok()).unwrap_or(9);
-    for row in micro::measure(rounds, args.get(2).map_or("", |word| word))? {
-        let spread = row.spread();
-        println!(
-            "{:55} {:7.1} {:7.1} {:7.1} x{:5.2} {:+7.1}",
-            row.name, spread.min, spread.median, spread.max, row.ratio, row.over_parse
-        );
+    let results = measure(&args)?;
+    results.print();
+    write(&args.json, &format!("{:#}\n", results.json()))?;
+    write(&args.svg, &plot::svg(&results))
+}
+
+/// A mount namespace with its own bpffs: whatever is pinned there goes with this process.
+fn own_mounts() -> Result<()> {
+    const NONE: Option<&str> = None;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+    mount(Some("bpf"), "/sys/fs/bpf", Some("bpf"), MsFlags::empty(), NONE)?;
+    Ok(())
+}
+
+fn measure(args: &Args) -> Result<Results> {
+    let (usual, length) = if args.quick { (3, 0.1) } else { (9, 0.7) };
+    let rounds = args.rounds.unwrap_or(usual).max(1);
+    let time = Duration::try_from_secs_f64(args.seconds.unwrap_or(length))?;
+    let mut results = Results::default();
+    if args.micro || !args.e2e {
+        results.micro = micro::measure(rounds, &args.only)?;
+        if args.only.is_empty() {
+            results.pair = Some(pair::measure(rounds)?);
+        }
     }
+    if args.e2e || !args.micro {
+        results.e2e = Some(e2e::measure(rounds, time, &args.only)?);
+    }
+    Ok(results)
+}
+
+fn write(path: &PathBuf, text: &str) -> Result<()> {
+    let failed = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(failed)?;
+    }
+    fs::write(path, text).with_context(failed)?;
+    eprintln!("bench: {}", path.display());
     Ok(())
 }

@@ -13,6 +13,8 @@ use super::{
     plan::{DTLS_PORT, NODE, PEER_PORT, STRANGERS, record, source},
 };
 
+/// `wan` with a new record each time: the first that pass would make the next ones replays.
+const FRESH: &str = "record_wan";
 const COLD: Progress = Progress::new(1, 0);
 const SHAKING: Progress = Progress::new(1, Progress::ANSWERED | Progress::HANDSHAKE);
 /// A record that its node reported as received long ago.
@@ -41,7 +43,7 @@ pub(crate) fn rows(instance: &Instance) -> Result<Vec<Row>> {
         name: format!("drop: {}", reason.name()),
         instance: MAIN,
         program: side,
-        rewriter: None,
+        rewriter: (side == FRESH).then_some("record"),
         frame: packet.build(),
         expected: Expected::Dropped(reason),
     };
@@ -119,7 +121,7 @@ fn state(instance: &Instance) -> Result<Cases> {
         (Reason::ReplayStale, "wan", from(4)),
         (Reason::Epoch, "wan", from(5).payload(later)),
         (Reason::Replayed, "wan", from(5)),
-        (Reason::SourcePackets, "wan", record(tight, NODE, DTLS_PORT)),
+        (Reason::SourcePackets, FRESH, record(tight, NODE, DTLS_PORT)),
     ])
 }
 
@@ -129,10 +131,11 @@ fn outbound(instance: &Instance) -> Result<Cases> {
     let (key, state) = fill::association(source(6), 6, policy::AMPLE, COLD);
     table.insert(Plain(key), Plain(state), 0)?;
     let report = [0, 1, 0, 0, 0, 0, 0, 1, 0, 0];
+    let hello = dtls::server_hello(0, 0, dtls::PSK_CCM8);
     let report = dtls::record(26, dtls::DTLS12, 1, 1, &report);
     Ok(vec![
         (Reason::NotAdmitted, "lln", answer(source(STRANGERS))),
-        (Reason::Amplification, "lln", answer(source(6))),
+        (Reason::Amplification, "lln", answer(source(6)).payload(hello)),
         (Reason::HopLocal, "lln", answer(source(7)).payload(report)),
     ])
 }

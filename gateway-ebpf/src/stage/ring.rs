@@ -1,0 +1,84 @@
+//! The marks of records, looked at and left.
+//!
+//! Global functions in the kernel too, which the verifier walks once each instead of once for
+//! every record of every shape of datagram; they take and return numbers for that reason.
+#![expect(unsafe_code, reason = "marks are shared memory")]
+use crate::{atomic, maps};
+use gateway_common::decide::replay::{Finding, Mark, WAYS};
+
+/// Whether a record was seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// It was not.
+    No,
+    /// Its number was, with other bytes.
+    Conflict,
+    /// It was.
+    Replayed,
+}
+
+/// Races that a mark may lose before its record counts as seen.
+const TRIES: usize = 4;
+
+const NEW: u32 = 0;
+const CONFLICT: u32 = 1;
+const REPLAYED: u32 = 2;
+
+/// Looks for a mark; nothing changes.
+#[inline(always)]
+pub fn find(mark: &Mark) -> Seen {
+    match ring_find(mark.page, mark.position, mark.word) {
+        NEW => Seen::No,
+        CONFLICT => Seen::Conflict,
+        _ => Seen::Replayed,
+    }
+}
+
+/// Leaves a mark; `false` if it was there already. Of two CPUs with the same record one leaves it.
+#[inline(always)]
+pub fn leave(mark: &Mark) -> bool {
+    ring_leave(mark.page, mark.position, mark.word) == NEW
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ring_find(page: u32, position: u32, word: u64) -> u32 {
+    let Some(marks) = maps::marks(page, position) else { return REPLAYED };
+    match (Mark { page, position, word }).find(|way| way_of(marks, way)) {
+        Finding::Replayed => REPLAYED,
+        Finding::New { conflict: true, .. } => CONFLICT,
+        Finding::New { .. } | Finding::Moved => NEW,
+    }
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn ring_leave(page: u32, position: u32, word: u64) -> u32 {
+    let Some(marks) = maps::marks(page, position) else { return REPLAYED };
+    let mark = Mark { page, position, word };
+    let mut i = 0;
+    while i < TRIES {
+        match mark.find(|way| way_of(marks, way)) {
+            Finding::Replayed => return REPLAYED,
+            Finding::New { way, old, new, .. } => {
+                // SAFETY: `marks` starts a position's ways and `way` is one of them.
+                let word = unsafe { marks.add(way % WAYS) };
+                // SAFETY: as above, an aligned word of a map value.
+                if unsafe { atomic::replace(word, old, new) } {
+                    return NEW;
+                }
+            }
+            Finding::Moved => {}
+        }
+        i += 1;
+    }
+    REPLAYED
+}
+
+#[inline(always)]
+fn way_of(marks: *const u64, way: usize) -> u64 {
+    // SAFETY: `marks` starts a position's ways and `way` is below their number.
+    let mark = unsafe { marks.add(way) };
+    // SAFETY: as above, an aligned word of a map value.
+    unsafe { atomic::load(mark) }
+}

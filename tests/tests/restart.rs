@@ -1,0 +1,333 @@
+//! Agents die, are upgraded, reconfigured and removed: the filter stays closed throughout.
+
+use std::{
+    fs,
+    process::Command,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use tests::{
+    lab::{
+        Capture, Gateway, Injector, Lab,
+        gateway::{EVERYDAY, ROOMY},
+        topology::{ATTACKER, BACKEND, BACKEND_2, NODE},
+        until,
+    },
+    need,
+    packet::{Packet, dtls, read},
+};
+
+const SOON: Duration = Duration::from_secs(20);
+const PORT: u16 = 5684;
+
+fn record(source: std::net::Ipv6Addr, seq: u64) -> Vec<u8> {
+    let packet = Packet::udp6(source, NODE, 40_000, PORT);
+    packet.payload(dtls::application(seq, &[7; 40])).build()
+}
+
+/// A lab with a gateway that admits the back-end, and eyes on the node.
+struct Scene<'a> {
+    gateway: Gateway<'a>,
+    seen: Capture,
+    wire: Injector,
+}
+
+impl<'a> Scene<'a> {
+    fn new(lab: &'a Lab) -> Result<Self> {
+        let gateway = Gateway::start(&lab.router, &format!("{EVERYDAY}{ROOMY}"))?;
+        gateway.allow(BACKEND, &[])?;
+        let seen = Capture::start(lab.node.device("node0"))?;
+        let wire = Injector::new(lab.internet.device("up0"))?;
+        Ok(Self { gateway, seen, wire })
+    }
+
+    fn arrived(&self, source: std::net::Ipv6Addr) -> usize {
+        self.seen.count(|frame| read::is_from(frame, source))
+    }
+
+    /// A record of the back-end passes.
+    fn passes(&self, seq: u64) -> Result<()> {
+        let before = self.arrived(BACKEND);
+        self.wire.send(&record(BACKEND, seq))?;
+        let passed = until(SOON, || self.arrived(BACKEND) > before);
+        ensure!(passed, "record {seq} did not pass: {:?}", self.gateway.drops()?);
+        Ok(())
+    }
+
+    /// A record of `source` is dropped for `reason`.
+    fn ends(&self, source: std::net::Ipv6Addr, seq: u64, reason: &str) -> Result<()> {
+        let (before, arrived) = (self.gateway.dropped(reason)?, self.arrived(source));
+        self.wire.send(&record(source, seq))?;
+        self.gateway.wait_for_drops(reason, before + 1, SOON)?;
+        ensure!(self.arrived(source) == arrived, "it reached the node");
+        Ok(())
+    }
+}
+
+#[test]
+fn a_killed_agent_leaves_the_filter_as_it_was() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    scene.passes(1)?;
+    scene.ends(ATTACKER, 1, "no_lease")?;
+    scene.gateway.kill();
+    scene.passes(2)?;
+    scene.ends(BACKEND, 2, "replayed")?;
+    scene.ends(ATTACKER, 2, "no_lease")?;
+    // the command line does not need it either
+    scene.gateway.allow(BACKEND_2, &[])?;
+    scene.gateway.forbid(BACKEND)?;
+    scene.ends(BACKEND, 3, "no_lease")
+}
+
+#[test]
+fn leases_lapse_with_no_agent_alive() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    scene.gateway.kill();
+    scene.gateway.allow(BACKEND, &["--for", "2s"])?;
+    scene.passes(1)?;
+    let mut seq = 1;
+    let lapsed = until(SOON, || {
+        seq += 1;
+        let _ = scene.wire.send(&record(BACKEND, seq));
+        scene.gateway.dropped("lease_expired").is_ok_and(|count| count > 0)
+    });
+    assert!(lapsed, "{:?}", scene.gateway.drops()?);
+    scene.ends(BACKEND, seq + 1, "lease_expired")?;
+    scene.gateway.allow(BACKEND, &[])?;
+    scene.passes(seq + 2)
+}
+
+#[test]
+fn the_next_agent_takes_over_what_the_last_one_left() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    scene.passes(1)?;
+    scene.ends(ATTACKER, 1, "no_lease")?;
+    scene.gateway.kill();
+    scene.gateway.run()?;
+    assert_eq!(scene.gateway.dropped("no_lease")?, 1);
+    assert_eq!(scene.gateway.source(BACKEND)?["packets"], 1);
+    let list = scene.gateway.json(&["allow", "list"])?;
+    assert_eq!(list["allow"][0]["source"], BACKEND.to_string());
+    assert_eq!(list["allow"][0]["in_force"], true);
+    scene.ends(BACKEND, 1, "replayed")?;
+    scene.ends(ATTACKER, 2, "no_lease")?;
+    scene.passes(2)?;
+    assert_eq!(scene.gateway.source(BACKEND)?["packets"], 2);
+    assert_eq!(scene.gateway.dropped("no_lease")?, 2);
+    Ok(())
+}
+
+/// The XDP links of an interface: link ids and program ids.
+fn links(lab: &Lab, interface: &str) -> Result<Vec<(u64, u64)>> {
+    let index = lab.router.device(interface).index()?;
+    let output = lab.router.run(&["bpftool", "-j", "link", "show"])?;
+    let all: Vec<Value> = serde_json::from_str(&output)?;
+    let ids = |link: &Value| {
+        // from inside the namespace the kernel gives the interface by number or by name
+        let there = link["ifindex"] == index || link["devname"] == interface;
+        let ours = link["type"] == "xdp" && there;
+        ours.then(|| Some((link["id"].as_u64()?, link["prog_id"].as_u64()?)))?
+    };
+    Ok(all.iter().filter_map(ids).collect())
+}
+
+fn attached(lab: &Lab, interface: &str) -> Result<Option<u64>> {
+    let output = lab.router.run(&["ip", "-j", "-d", "link", "show", "dev", interface])?;
+    let link: Value = serde_json::from_str(&output)?;
+    Ok(link[0]["xdp"]["prog"]["id"].as_u64())
+}
+
+#[test]
+fn an_upgrade_replaces_the_program_and_no_packet_gets_past_it() -> Result<()> {
+    need::root_and_tools(&["bpftool"]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    let pinned = scene.gateway.bpffs().join("links/wan0").display().to_string();
+    let link = || -> Result<(Value, Value)> {
+        let output = Command::new("bpftool").args(["-j", "link", "show", "pinned", &pinned]).output()?;
+        let link: Value = serde_json::from_slice(&output.stdout)?;
+        Ok((link["id"].clone(), link["prog_id"].clone()))
+    };
+    let (first, program) = link()?;
+    let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| -> Result<()> {
+        let flood = scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let number = sent.fetch_add(1, Ordering::Relaxed);
+                scene.wire.send(&record(ATTACKER, number)).expect("the wire takes frames");
+                thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let gateway = &mut scene.gateway;
+        let upgrades = (|| {
+            for _ in 0..3 {
+                gateway.kill();
+                gateway.run()?;
+            }
+            gateway.reload("reloaded").map(drop)
+        })();
+        over.store(true, Ordering::Relaxed);
+        flood.join().expect("the flood does not panic");
+        upgrades
+    })?;
+    let (last, replaced) = link()?;
+    assert_eq!(first, last, "the link is the same");
+    assert_ne!(program, replaced, "the program is another");
+    assert_eq!(attached(&lab, "wan0")?, replaced.as_u64());
+    let sent = sent.into_inner();
+    assert!(sent > 100, "{sent}");
+    scene.gateway.wait_for_drops("no_lease", sent, SOON)?;
+    assert_eq!(scene.gateway.dropped("no_lease")?, sent);
+    assert_eq!(scene.arrived(ATTACKER), 0);
+    Ok(())
+}
+
+#[test]
+fn another_capacity_keeps_the_allow_list_and_lets_nothing_through() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    scene.passes(1)?;
+    let smaller = format!("{EVERYDAY}{ROOMY}[sources]\ncapacity = 128\n[replay]\npages = 64\n");
+    scene.gateway.configure(&smaller)?;
+    scene.gateway.kill();
+    scene.gateway.run()?;
+    let log = scene.gateway.log();
+    assert!(log.contains("maps of another size or version were replaced"), "{log}");
+    assert_eq!(scene.gateway.json(&["sources"])?["sources"][0]["source"], BACKEND.to_string());
+    scene.passes(2)?;
+    scene.ends(BACKEND, 2, "replayed")?;
+    scene.ends(ATTACKER, 1, "no_lease")?;
+    // the new maps are where everyone looks for them
+    scene.gateway.forbid(BACKEND)?;
+    scene.ends(BACKEND, 3, "no_lease")?;
+    assert!(!scene.gateway.bpffs().join("next").exists());
+    Ok(())
+}
+
+#[test]
+fn a_full_allow_list_says_so_and_keeps_what_is_in_force() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let config = format!("{EVERYDAY}{ROOMY}[sources]\ncapacity = 64\n");
+    let gateway = Gateway::start(&lab.router, &config)?;
+    let entries = |count: u32| {
+        let one = |n| format!("[[allow]]\nsource = \"2001:db8:c::{n:x}\"\n");
+        (1..=count).map(one).collect::<String>()
+    };
+    fs::write(gateway.allow_file(), entries(64))?;
+    let in_force = || gateway.json(&["status"]).is_ok_and(|status| status["addresses"] == 64);
+    assert!(until(SOON, in_force));
+    let (code, said) = gateway.refused(&["allow", "add", &BACKEND.to_string()])?;
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("sources.capacity"), "{said}");
+    assert!(in_force());
+    Ok(())
+}
+
+#[test]
+fn a_broken_configuration_changes_nothing() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    scene.gateway.configure(&format!("{EVERYDAY}{ROOMY}[lln]\ndtls_port = [5685]\n"))?;
+    let line = scene.gateway.reload("not reloaded")?;
+    assert!(line.contains("dtls_port") && line.contains("dtls_ports"), "{line}");
+    scene.passes(1)?;
+    scene.ends(ATTACKER, 1, "no_lease")?;
+
+    scene.gateway.configure(&format!("{EVERYDAY}{ROOMY}[lln]\nmax_datagram = 128\n"))?;
+    scene.gateway.reload("configuration reloaded")?;
+    let oversize = Packet::udp6(BACKEND, NODE, 40_000, PORT).payload(dtls::application(9, &[7; 200]));
+    scene.wire.send(&oversize.build())?;
+    scene.gateway.wait_for_drops("oversize", 1, SOON)?;
+    scene.passes(2)
+}
+
+#[test]
+fn a_broken_allow_list_changes_nothing() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let scene = Scene::new(&lab)?;
+    let good = fs::read_to_string(scene.gateway.allow_file())?;
+    fs::write(scene.gateway.allow_file(), "[[allow]]\nsource = \"2001:db8::/33/4\"\n")?;
+    let said = || scene.gateway.log().contains("what was in force stays");
+    assert!(until(SOON, said), "{}", scene.gateway.log());
+    scene.passes(1)?;
+    fs::write(scene.gateway.allow_file(), format!("{good}\n[[allow]]\nsource = \"{ATTACKER}\"\n"))?;
+    let mut seq = 0;
+    let admitted = until(SOON, || {
+        seq += 1;
+        let _ = scene.wire.send(&record(ATTACKER, seq));
+        scene.arrived(ATTACKER) > 0
+    });
+    assert!(admitted, "{}", scene.gateway.log());
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_is_told_to_end_leaves_the_filter_in_place() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    let said = scene.gateway.stop()?;
+    assert!(said.contains("the filter stays in place"), "{said}");
+    scene.passes(1)?;
+    scene.ends(ATTACKER, 1, "no_lease")
+}
+
+#[test]
+fn detach_leaves_nothing_behind() -> Result<()> {
+    need::root_and_tools(&["bpftool"]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    assert_eq!((links(&lab, "wan0")?.len(), links(&lab, "lln0")?.len()), (1, 1));
+    for interface in ["wan0", "lln0"] {
+        assert!(attached(&lab, interface)?.is_some(), "{interface}");
+    }
+    scene.gateway.kill();
+    let removed = scene.gateway.json(&["detach"])?;
+    assert!(removed["removed"].as_array().context("removed")?.len() >= 18, "{removed}");
+    assert!(!scene.gateway.bpffs().exists());
+    for interface in ["wan0", "lln0"] {
+        // the kernel lets go of a link in the background
+        assert!(until(SOON, || attached(&lab, interface).is_ok_and(|id| id.is_none())));
+        assert_eq!(links(&lab, interface)?, []);
+    }
+    scene.wire.send(&record(ATTACKER, 1))?;
+    assert!(until(SOON, || scene.arrived(ATTACKER) == 1), "nothing filters any more");
+
+    let (code, said) = scene.gateway.refused(&["detach"])?;
+    assert_eq!(code, 3, "{said}");
+    scene.gateway.text(&["detach", "--if-running"])?;
+    scene.gateway.run()?;
+    scene.ends(ATTACKER, 2, "no_lease")
+}
+
+#[test]
+fn an_interface_with_someone_elses_program_is_left_alone() -> Result<()> {
+    need::root_and_tools(&["xdp-filter"]);
+    let lab = Lab::new()?;
+    lab.router.run(&["xdp-filter", "load", "-m", "native", "wan0"])?;
+    let theirs = attached(&lab, "wan0")?;
+    let gateway = Gateway::new(&lab.router, EVERYDAY)?;
+    let (code, said) = gateway.refused(&["run", "--once"])?;
+    assert_eq!(code, 1, "{said}");
+    for word in ["wan0", "already has an XDP program", "ip link set wan0 xdp off"] {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+    assert_eq!(attached(&lab, "wan0")?, theirs);
+    lab.router.run(&["xdp-filter", "unload", "wan0"])?;
+    gateway.run_once()?;
+    Ok(())
+}
