@@ -6,7 +6,7 @@ use crate::wire::Address;
 /// It never exceeds [`Offset::MAX`]: that is both the limit on what a sender may make the parser
 /// walk through and the bound that the kernel's verifier asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Offset(u16);
+pub struct Offset(usize);
 
 impl Offset {
     /// The largest position: an Ethernet frame of 1,500 bytes with two VLAN tags ends before it.
@@ -18,20 +18,20 @@ impl Offset {
     #[inline(always)]
     pub fn advance(self, by: usize) -> Option<Self> {
         let next = self.get().wrapping_add(by);
-        if next > Self::MAX || next < by { None } else { Some(Self(next as u16)) }
+        if next > Self::MAX || next < by { None } else { Some(Self(next)) }
     }
 
     /// The position `by` bytes before this one, or `None` before the start.
     #[inline(always)]
     pub fn back(self, by: usize) -> Option<Self> {
         let at = self.get();
-        if by > at { None } else { Some(Self((at - by) as u16)) }
+        if by > at { None } else { Some(Self(at - by)) }
     }
 
     /// Bytes from the start of the frame.
     #[inline(always)]
     pub fn get(self) -> usize {
-        usize::from(self.0) & Self::MAX
+        self.0 & Self::MAX
     }
 }
 
@@ -50,6 +50,10 @@ pub trait Frame {
     fn word(&self, at: Offset) -> Option<u64>;
     /// An IPv6 address.
     fn address(&self, at: Offset) -> Option<Address>;
+    /// The position `by` bytes before `end`, as [`Offset::back`] finds it.
+    fn before(&self, end: Offset, by: usize) -> Option<Offset> {
+        end.back(by)
+    }
 }
 
 fn take<const N: usize>(frame: &[u8], at: Offset) -> Option<[u8; N]> {

@@ -1,6 +1,6 @@
 //! The one place that reads packet memory.
 #![expect(unsafe_code, reason = "packet memory is two numbers that the kernel hands over")]
-use crate::kernel::fixed;
+use crate::kernel::{self, fixed};
 use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
 use core::{arch::asm, ffi::c_void};
 use gateway_common::{
@@ -43,9 +43,7 @@ impl XdpFrame {
     /// The address of `size` bytes at `at`, if they lie in the frame.
     #[inline(always)]
     fn locate(&self, at: Offset, size: usize) -> Option<usize> {
-        // Bounded where it is used: the verifier does not follow a bound through the copies that
-        // the compiler makes.
-        let address = self.start + (fixed(at.get() as u64) as usize & Offset::MAX);
+        let address = self.start + at.get();
         // Computed and compared just so: the verifier learns nothing from `address < end`, and
         // refuses `end - size`, which the compiler knows to be the same.
         let stop = fixed((address + size) as u64) as usize;
@@ -96,5 +94,11 @@ impl Frame for XdpFrame {
         let high = load!(self, at, 16, "{value} = *(u64 *)({address} + 0)");
         let low = load!(self, at, 16, "{value} = *(u64 *)({address} + 8)");
         Some(Address::from_raw(high, low))
+    }
+    #[inline(always)]
+    fn before(&self, end: Offset, by: usize) -> Option<Offset> {
+        // a distance back from a checked address is one that the verifier does not follow
+        let at = end.back(by)?;
+        Some(kernel::position(at.get()))
     }
 }

@@ -93,6 +93,11 @@ pub fn in_lln(address: &Address) -> bool {
             // SAFETY: in the static, as argued above; volatile as everywhere in this file.
             unsafe { at.read_volatile() }
         };
+        // an empty mask fills unused places: known when the program is loaded, so the kernel
+        // removes them
+        if word(2) == 0 {
+            return false;
+        }
         if high & word(2) == word(0) && low & word(3) == word(1) {
             return true;
         }
@@ -108,7 +113,12 @@ fn is_one_of(ports: *const [u16; PORTS_MAX], port: u16) -> bool {
         // SAFETY: `i` is below the array's length.
         let at = unsafe { ports.cast::<u16>().add(i) };
         // SAFETY: callers pass an array of the static; volatile as everywhere in this file.
-        if port != 0 && port == unsafe { at.read_volatile() } {
+        let used = unsafe { at.read_volatile() };
+        // as above: zeros fill unused places
+        if used == 0 {
+            return false;
+        }
+        if port == used {
             return true;
         }
         i += 1;

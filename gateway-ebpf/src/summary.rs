@@ -13,9 +13,9 @@ use gateway_common::{
 };
 
 /// Words of a summary.
-pub const WORDS: usize = 64;
+pub(crate) const WORDS: usize = 64;
 /// A frame's summary: network header from 0, transport from 8, records from 16.
-pub type Summary = [u64; WORDS];
+pub(crate) type Summary = [u64; WORDS];
 
 const UPPER: usize = 8;
 const RECORDS: usize = 16;
@@ -43,7 +43,7 @@ const fn number(error: Malformed) -> u64 {
 
 /// Sums up a frame; `out` is all zeros.
 #[inline(always)]
-pub fn summarize<F: Frame + ?Sized>(frame: &F, link: Link, out: &mut Summary) {
+pub(crate) fn summarize<F: Frame + ?Sized>(frame: &F, link: Link, out: &mut Summary) {
     match parse::network(frame, link) {
         Err(error) => put(out, 0, 0x100 | number(error)),
         Ok(None) => put(out, 0, 0x200),

@@ -83,9 +83,9 @@ fn datagram(
     }
     let flow = admit::associate(frame, &key, Side::Wan)?;
     // 5. Replay, 6. rate; what passes is remembered last.
-    let fresh = replay::check(frame, &flow, &key, payload, end)?;
+    replay::check(frame, &flow, &key, payload, end)?;
     charge::charge(&flow.admitted, ip)?;
-    replay::remember(frame, &flow, fresh)?;
+    replay::remember(frame, &flow, payload, end)?;
     charge::account(&flow.admitted, ip);
     // SAFETY: a live association; only the field's address is taken.
     let bytes_in = unsafe { &raw mut (*flow.state).bytes_in };

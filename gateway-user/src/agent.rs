@@ -23,7 +23,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
 
@@ -223,23 +223,47 @@ fn own(maps: &Maps) -> dataplane::Result<()> {
 /// How often files, addresses and the kernel's log are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
+/// What the agent is told while it runs.
+#[derive(Debug)]
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// Listens from now on: what comes before [`keep`] waits for it.
+    ///
+    /// # Errors
+    /// [`Error::Signal`].
+    pub fn listen() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(Error::Signal);
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Keeps the filter in step until it is told to end; the filter stays.
 ///
 /// # Errors
-/// [`Error::Signal`]. A mistake in a changed file is logged, and what was in force stays.
-pub async fn keep(options: &Options, config: Config, running: Running) -> Result<(), Error> {
-    let listen = |kind| signal(kind).map_err(Error::Signal);
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut hangup = listen(SignalKind::hangup())?;
+/// None so far. A mistake in a changed file is logged, and what was in force stays.
+pub async fn keep(
+    options: &Options,
+    config: Config,
+    running: Running,
+    mut signals: Signals,
+) -> Result<(), Error> {
     let mut keeper = Keeper::new(config, running);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => match reload(options) {
+            _ = signals.interrupt.recv() => return Ok(()),
+            _ = signals.terminate.recv() => return Ok(()),
+            _ = signals.hangup.recv() => match reload(options) {
                 Ok((config, running)) => {
                     keeper = Keeper::new(config, running);
                     tracing::info!("configuration reloaded");

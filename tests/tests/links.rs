@@ -83,18 +83,17 @@ fn generic_mode_filters() -> Result<()> {
 fn a_driver_without_xdp_is_refused_natively_and_filtered_generically_by_itself() -> Result<()> {
     need::root_and_tools(&[]);
     let lab = Lab::new()?;
-    // the kernel has no native XDP for a dummy device
-    lab.router.run(&["ip", "link", "add", "dummy0", "type", "dummy"])?;
-    let native = "[interfaces]\nwan = [\"dummy0\"]\nlln = [\"lln0\"]\nmode = \"native\"\n";
+    // the kernel has no native XDP for the loopback device
+    let native = "[interfaces]\nwan = [\"lo\"]\nlln = [\"lln0\"]\nmode = \"native\"\n";
     let gateway = Gateway::new(&lab.router, native)?;
     let (code, said) = gateway.refused(&["run", "--once"])?;
     assert_eq!(code, 1, "{said}");
-    assert!(said.contains("cannot attach to interface dummy0 in native mode"), "{said}");
+    assert!(said.contains("cannot attach to interface lo in native mode"), "{said}");
 
     gateway.configure(&native.replace("native", "auto"))?;
     let running = gateway.run_once()?;
     let wan = &running["interfaces"][0];
-    assert_eq!((&wan["interface"], &wan["mode"]), (&"dummy0".into(), &"generic".into()));
+    assert_eq!((&wan["interface"], &wan["mode"]), (&"lo".into(), &"generic".into()));
     assert!(wan["fallback"].is_string(), "it says why: {running}");
     Ok(())
 }
@@ -255,9 +254,8 @@ fn an_interface_that_comes_back_is_filtered_again() -> Result<()> {
     need::root_and_tools(&[]);
     let lab = Lab::new()?;
     let end = |namespace, name, mac| End { namespace, name, mac };
-    let plug = || {
-        link::veth(end(&lab.attacker, "eth1", MAC_ATTACKER), end(&lab.router, "wan1", MAC_AT0))
-    };
+    let plug =
+        || link::veth(end(&lab.attacker, "eth1", MAC_ATTACKER), end(&lab.router, "wan1", MAC_AT0));
     plug()?;
     let config = "[interfaces]\nwan = [\"wan0\", \"wan1\"]\nlln = [\"lln0\"]\n";
     let mut gateway = Gateway::start(&lab.router, &format!("{config}{ROOMY}"))?;

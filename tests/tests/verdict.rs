@@ -1,7 +1,11 @@
 //! The filter's verdicts: frames run through the real programs by the kernel's test-run mode.
 
+#[path = "verdict/excess.rs"]
+mod excess;
 #[path = "verdict/fixture.rs"]
 mod fixture;
+#[path = "verdict/flow.rs"]
+mod flow;
 #[path = "verdict/lasting.rs"]
 mod lasting;
 #[path = "verdict/outbound.rs"]
@@ -81,11 +85,11 @@ fn limited(reason: Reason) -> World {
 fn every_fixture_ends_as_stated_and_every_reason_is_reached() {
     let mut outcome = Outcome::default();
     outcome.add(World::new(), everyday());
-    outcome.add(World::new(), refused::sources());
-    outcome.add(World::with(|s| s.unproven = burst(10)), refused::unproven());
-    outcome.add(World::with(|s| s.agent = burst(2)), refused::agent());
+    outcome.add(World::new(), excess::sources());
+    outcome.add(World::with(|s| s.unproven = burst(10)), excess::unproven());
+    outcome.add(World::with(|s| s.agent = burst(2)), excess::agent());
     for reason in [Reason::NodePackets, Reason::NodeBytes, Reason::LlnPackets, Reason::LlnBytes] {
-        outcome.add(limited(reason), refused::radio(reason));
+        outcome.add(limited(reason), excess::radio(reason));
     }
     assert!(outcome.wrong.is_empty(), "{:#?}", outcome.wrong);
     let all: BTreeSet<_> = Reason::ALL.iter().copied().collect();

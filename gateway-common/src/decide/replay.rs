@@ -154,7 +154,7 @@ pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: HashKey, record: &Record) 
         return None;
     }
     let head = frame.word(record.body)?;
-    let tail = record.end.back(16)?;
+    let tail = frame.before(record.end, 16)?;
     let tail = [frame.word(tail)?, frame.word(tail.advance(8)?)?];
     Some(key.hash([head.wrapping_add(u64::from(record.length)), tail[0], tail[1]]))
 }
@@ -181,7 +181,7 @@ pub fn opaque_fingerprint<F: Frame + ?Sized>(
     if length < 16 {
         return None;
     }
-    let tail = end.back(16)?;
+    let tail = frame.before(end, 16)?;
     Some(key.hash([
         frame.word(at)?.wrapping_add(length),
         frame.word(at.advance(8)?)?,

@@ -211,7 +211,7 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, start: Offset) -> Result<Network, Malforme
 #[inline(always)]
 pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Malformed> {
     let end = need(ip.start.advance(usize::from(ip.length)))?;
-    need(frame.byte(need(end.back(1))?))?;
+    need(frame.byte(need(frame.before(end, 1))?))?;
     if ip.fragment {
         return Ok(Upper::Fragment);
     }

@@ -142,19 +142,32 @@ mod bpf {
         true
     }
 
-    #[inline(always)]
-    fn only(ctx: &XdpContext, source: u64, record: u64) -> u32 {
-        if rewrite(ctx, source, record) { XDP_DROP } else { XDP_ABORTED }
+    /// A program that rewrites and then filters, and one that only rewrites.
+    macro_rules! programs {
+        ($filtering:ident, $rewriting:ident, $source:ident, $record:ident) => {
+            #[xdp]
+            #[inline(always)]
+            fn $filtering(ctx: XdpContext) -> u32 {
+                if !rewrite(&ctx, $source, $record) {
+                    return XDP_ABORTED;
+                }
+                let frame = XdpFrame::new(&ctx);
+                settle::settle(&frame, wan::wan(&frame))
+            }
+
+            #[xdp]
+            #[inline(always)]
+            fn $rewriting(ctx: XdpContext) -> u32 {
+                if rewrite(&ctx, $source, $record) { XDP_DROP } else { XDP_ABORTED }
+            }
+        };
     }
 
-    #[inline(always)]
-    fn then_wan(ctx: &XdpContext, source: u64, record: u64) -> u32 {
-        if !rewrite(ctx, source, record) {
-            return XDP_ABORTED;
-        }
-        let frame = XdpFrame::new(ctx);
-        settle::settle(&frame, wan::wan(&frame))
-    }
+    // a new record of the same source, of another listed one; a source never seen, a forged one
+    programs!(record_wan, record, SOURCE_KEPT, RECORD_NEW);
+    programs!(peer_wan, peer, SOURCE_LISTED, RECORD_NEW);
+    programs!(stranger_wan, stranger, SOURCE_STRANGE, RECORD_KEPT);
+    programs!(forger_wan, forger, SOURCE_FORGED, RECORD_KEPT);
 
     /// The floor.
     #[xdp]
@@ -205,62 +218,6 @@ mod bpf {
     fn lln(ctx: XdpContext) -> u32 {
         let frame = XdpFrame::new(&ctx);
         settle::settle(&frame, lln::lln(&frame))
-    }
-
-    /// A new record of the same source.
-    #[xdp]
-    #[inline(always)]
-    fn record_wan(ctx: XdpContext) -> u32 {
-        then_wan(&ctx, SOURCE_KEPT, RECORD_NEW)
-    }
-
-    /// Rewriting alone.
-    #[xdp]
-    #[inline(always)]
-    fn record(ctx: XdpContext) -> u32 {
-        only(&ctx, SOURCE_KEPT, RECORD_NEW)
-    }
-
-    /// A source never seen before.
-    #[xdp]
-    #[inline(always)]
-    fn stranger_wan(ctx: XdpContext) -> u32 {
-        then_wan(&ctx, SOURCE_STRANGE, RECORD_KEPT)
-    }
-
-    /// Rewriting alone.
-    #[xdp]
-    #[inline(always)]
-    fn stranger(ctx: XdpContext) -> u32 {
-        only(&ctx, SOURCE_STRANGE, RECORD_KEPT)
-    }
-
-    /// A forged source.
-    #[xdp]
-    #[inline(always)]
-    fn forger_wan(ctx: XdpContext) -> u32 {
-        then_wan(&ctx, SOURCE_FORGED, RECORD_KEPT)
-    }
-
-    /// Rewriting alone.
-    #[xdp]
-    #[inline(always)]
-    fn forger(ctx: XdpContext) -> u32 {
-        only(&ctx, SOURCE_FORGED, RECORD_KEPT)
-    }
-
-    /// A new record of another listed source.
-    #[xdp]
-    #[inline(always)]
-    fn peer_wan(ctx: XdpContext) -> u32 {
-        then_wan(&ctx, SOURCE_LISTED, RECORD_NEW)
-    }
-
-    /// Rewriting alone.
-    #[xdp]
-    #[inline(always)]
-    fn peer(ctx: XdpContext) -> u32 {
-        only(&ctx, SOURCE_LISTED, RECORD_NEW)
     }
 
     /// Sends what it rewrites.

@@ -77,11 +77,17 @@ fn advance(frame: &XdpFrame, state: *mut Association, record: &Record) {
     // SAFETY: as above.
     let old = unsafe { atomic::load(word) };
     let new_hello = hello.is_some_and(|hello| is_new(state, &hello));
-    let next = Progress::from_bits(old).node_sent(record, hello.as_ref(), new_hello).bits();
+    let old = Progress::from_bits(old);
+    let next = old.node_sent(record, hello.as_ref(), new_hello);
+    if next.incarnation != old.incarnation {
+        // what the node reported was of the association before
+        // SAFETY: a word of a map value.
+        unsafe { atomic::store(&raw mut (*state).confirmed_next, 0) };
+    }
     if next != old {
         // Lost to another CPU, it will be learned from the next record.
         // SAFETY: as above.
-        unsafe { atomic::replace(word, old, next) };
+        unsafe { atomic::replace(word, old.bits(), next.bits()) };
     }
 }
 

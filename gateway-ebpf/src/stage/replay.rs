@@ -20,15 +20,6 @@ const RECORDS_MAX: usize = 8;
 /// How long an association lets conflicts pass after one was dropped.
 const RECORD_MODE_NS: u64 = 60 * SECOND;
 
-/// Proof that no record of the datagram is known to have been seen.
-pub struct Fresh {
-    /// The first record's mark, to be left when the packet passes. (No `Option`, as in `Refusal`.)
-    first: Mark,
-    /// Where the second record starts; the datagram's end when there is none.
-    rest: Offset,
-    end: Offset,
-}
-
 /// Looks at every record; nothing is remembered yet but what unproven ones cost.
 #[inline(always)]
 pub fn check(
@@ -37,42 +28,27 @@ pub fn check(
     key: &AssociationKey,
     payload: Offset,
     end: Offset,
-) -> Verdict<Fresh> {
-    let refuse = |reason| {
-        if matches!(reason, Reason::ReplayConflict) {
-            journal::conflict(frame, key);
-        }
-        flow.admitted.refuse(reason)
-    };
-    let now = flow.admitted.now;
-    let mut first = Mark::NONE;
-    let rest = record(frame, flow.state, now, payload, end, &mut first).map_err(refuse)?;
-    if rest < end {
-        let code = replay_check_rest(frame.context(), rest.get(), end.get(), flow.state, now);
-        if let Some(reason) = refused(code) {
-            return Err(refuse(reason));
-        }
+) -> Verdict<()> {
+    let (at, end, now) = (payload.get(), end.get(), flow.admitted.now);
+    let code = replay_check(frame.context(), at, end, flow.state, now);
+    let Some(reason) = refused(code) else { return Ok(()) };
+    if matches!(reason, Reason::ReplayConflict) {
+        journal::conflict(frame, key);
     }
-    Ok(Fresh { first, rest, end })
+    Err(flow.admitted.refuse(reason))
 }
 
 /// Leaves the marks of a datagram that passes. Of two CPUs with the same record one gets here
 /// first; the other's record is a replay.
 #[inline(always)]
-pub fn remember(frame: &XdpFrame, flow: &Associated, fresh: Fresh) -> Verdict<()> {
-    if settings::replay() == replay_mode::OFF {
-        return Ok(());
+pub fn remember(frame: &XdpFrame, flow: &Associated, payload: Offset, end: Offset) -> Verdict<()> {
+    if settings::replay() == replay_mode::OFF
+        || replay_leave(frame.context(), payload.get(), end.get(), flow.state) == PASSED
+    {
+        Ok(())
+    } else {
+        Err(flow.admitted.refuse(Reason::Replayed))
     }
-    if fresh.first.is_some() && !ring::leave(&fresh.first) {
-        return Err(flow.admitted.refuse(Reason::Replayed));
-    }
-    if fresh.rest < fresh.end {
-        let (rest, end) = (fresh.rest.get(), fresh.end.get());
-        if replay_leave_rest(frame.context(), rest, end, flow.state) != PASSED {
-            return Err(flow.admitted.refuse(Reason::Replayed));
-        }
-    }
-    Ok(())
 }
 
 /// What the functions below return for a datagram without objection; else a reason's number and 1.
@@ -91,11 +67,11 @@ fn refused(code: u32) -> Option<Reason> {
     Some(Reason::NotDtls)
 }
 
-/// Checks the second to the last record. A global function in the kernel too: most datagrams have
-/// one record, and the verifier walks this loop once instead of behind every path to it.
+/// Checks every record. A global function in the kernel too: the verifier walks this loop once
+/// instead of behind every path to it.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn replay_check_rest(
+extern "C" fn replay_check(
     ctx: *mut xdp_md,
     at: usize,
     end: usize,
@@ -107,25 +83,24 @@ extern "C" fn replay_check_rest(
     if state.is_null() {
         return Reason::NotDtls as u32 + 1;
     }
-    let mut left = Mark::NONE;
-    let mut i = 1;
+    let mut i = 0;
     while i < RECORDS_MAX {
-        if at >= end {
-            return PASSED;
-        }
-        match record(&frame, state, now, at, end, &mut left) {
+        match record(&frame, state, now, at, end) {
             Ok(next) => at = position(next.get()),
             Err(reason) => return reason as u32 + 1,
         }
+        if at >= end {
+            return PASSED;
+        }
         i += 1;
     }
-    if at == end { PASSED } else { Reason::NotDtls as u32 + 1 }
+    Reason::NotDtls as u32 + 1
 }
 
-/// Leaves the marks of the second to the last record.
+/// Leaves the mark of every record.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn replay_leave_rest(
+extern "C" fn replay_leave(
     ctx: *mut xdp_md,
     at: usize,
     end: usize,
@@ -137,7 +112,7 @@ extern "C" fn replay_leave_rest(
         return Reason::Replayed as u32 + 1;
     }
     let progress = progress(state);
-    let mut i = 1;
+    let mut i = 0;
     while i < RECORDS_MAX && at < end {
         let Some(layout) = dtls::record(&frame, at, end) else { break };
         at = position(end_of(&layout).get());
@@ -165,7 +140,7 @@ fn end_of(layout: &Layout) -> Offset {
     }
 }
 
-/// One record: the mark that it is to leave, and where the next starts.
+/// One record: where the next starts.
 #[inline(always)]
 fn record(
     frame: &XdpFrame,
@@ -173,7 +148,6 @@ fn record(
     now: u64,
     at: Offset,
     end: Offset,
-    left: &mut Mark,
 ) -> Result<Offset, Reason> {
     let Some(layout) = dtls::record(frame, at, end) else { return Err(Reason::NotDtls) };
     let progress = progress(state);
@@ -187,9 +161,10 @@ fn record(
     if settings::replay() == replay_mode::OFF {
         return Ok(end_of(&layout));
     }
-    mark(frame, state, progress, &layout, left)?;
+    let mut left = Mark::NONE;
+    mark(frame, state, progress, &layout, &mut left)?;
     if left.is_some() {
-        match ring::find(left) {
+        match ring::find(&left) {
             ring::Seen::Replayed => return Err(Reason::Replayed),
             ring::Seen::Conflict if judges => conflict(state, now)?,
             ring::Seen::Conflict | ring::Seen::No => {}
@@ -211,7 +186,9 @@ fn gate(
             let epoch = unsafe { (*state).confirmed_epoch };
             // SAFETY: as above.
             let next = unsafe { (*state).confirmed_next };
-            if stale(epoch as u16, next, record.epoch, record.sequence) {
+            // a new association's Finished counts from zero again, whatever the last one reached
+            let of_this = progress.judges_conflicts(record);
+            if of_this && stale(epoch as u16, next, record.epoch, record.sequence) {
                 return Err(Reason::ReplayStale);
             }
             Ok(())

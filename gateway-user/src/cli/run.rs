@@ -28,13 +28,15 @@ impl Run {
         let options = agent::Options { config: context.file(), wan: self.wan, lln: self.lln };
         let config = options.configure()?;
         log(&config);
-        let running = agent::start(&config)?;
-        announce(context, &config, &running)?;
         if self.once {
-            return Ok(());
+            return announce(context, &config, &agent::start(&config)?);
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-        runtime.block_on(agent::keep(&options, config, running))?;
+        // before anybody learns that it runs: a reload in the next instant must not end it
+        let signals = runtime.block_on(async { agent::Signals::listen() })?;
+        let running = agent::start(&config)?;
+        announce(context, &config, &running)?;
+        runtime.block_on(agent::keep(&options, config, running, signals))?;
         let text = "the filter stays in place; `gateway detach` removes it\n";
         if context.json { Ok(()) } else { write(text) }
     }

@@ -28,7 +28,8 @@ pub fn find(name: &str) -> Result<Link> {
     // asked of the kernel's sockets, not of /sys, which need not show this network namespace
     let kind = addresses_of(|interface| interface == name)
         .find_map(|address| address.as_link_addr().map(LinkAddr::hatype));
-    let raw_ip = kind.is_some_and(|kind| !WITH_ETHERNET.contains(&kind));
+    // a tun or wwan device has no hardware address at all
+    let raw_ip = kind.is_none_or(|kind| !WITH_ETHERNET.contains(&kind));
     Ok(Link { name: name.to_owned(), ifindex, raw_ip })
 }
 

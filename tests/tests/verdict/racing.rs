@@ -31,8 +31,6 @@ use super::{
 
 const CPUS: usize = 2;
 const ROUNDS: u64 = 3000;
-/// How often a CPU runs the record in a round.
-const REPEAT: u32 = 3;
 
 fn own(map: &Map) -> MapData {
     let (Map::Array(data)
@@ -47,7 +45,7 @@ fn own(map: &Map) -> MapData {
     MapData::from_fd(fd).expect("a map")
 }
 
-fn filter() -> (Ebpf, Maps, Settings) {
+fn filter() -> (Ebpf, Maps) {
     let capacity = Capacity { sources: 64, associations: 4096, pages: 4096 };
     let mut settings = settings();
     capacity.apply(&mut settings);
@@ -60,7 +58,7 @@ fn filter() -> (Ebpf, Maps, Settings) {
     Grants::open(&maps)
         .and_then(|mut grants| grants.sync(&[anything_for(EXACT)]))
         .expect("room for an entry");
-    (object, maps, settings)
+    (object, maps)
 }
 
 /// Waits until every CPU is in this round.
@@ -87,7 +85,6 @@ fn run_on(cpu: usize, program: &Xdp, frames: &[Vec<u8>], arrived: &AtomicUsize) 
         let mut options = TestRunOptions::new();
         options.data_in = Some(frame);
         options.data_out = Some(&mut out);
-        options.repeat = REPEAT;
         meet(arrived, round as u64);
         program.test_run(options).expect("the program runs");
     }
@@ -95,7 +92,7 @@ fn run_on(cpu: usize, program: &Xdp, frames: &[Vec<u8>], arrived: &AtomicUsize) 
 
 /// Every frame on both CPUs at once; how many passed.
 fn race(frames: &[Vec<u8>]) -> u64 {
-    let (object, maps, _) = filter();
+    let (object, maps) = filter();
     let program: &Xdp = object.program("wan").expect("wan").try_into().expect("an XDP program");
     let arrived = &AtomicUsize::new(0);
     thread::scope(|scope| {

@@ -1,8 +1,7 @@
 //! A filter of its own for a test, with a small allow-list, and the flows that go through it.
 
 use std::{
-    cell::Cell,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     time::{Duration, SystemTime},
 };
 
@@ -20,10 +19,9 @@ use gateway_user::dataplane::{
     table::{Grant, Grants},
 };
 use ipnet::IpNet;
-use tests::{
-    lab::topology::{BACKEND, BACKEND_2, BACKEND_V4, NODE, ROUTER, ROUTER_LLN, ROUTER_V4},
-    packet::Packet,
-};
+use tests::lab::topology::{BACKEND, BACKEND_2, BACKEND_V4, NODE, ROUTER, ROUTER_LLN, ROUTER_V4};
+
+pub use super::flow::Flow;
 
 const fn lab6(net: u16, host: u16) -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, net, 0, 0, 0, 0, host)
@@ -59,7 +57,7 @@ pub const FEW_OCTETS: u64 = 300;
 
 /// The place of the interface: not the first, so that a mix-up shows.
 pub const INTERFACE: u32 = 5;
-const SECRET: u64 = 0x5eed_0f_7e57;
+const SECRET: u64 = 0x5eed_7e57;
 const CAPACITY: Capacity = Capacity { sources: 64, associations: 4096, pages: 4096 };
 
 /// A burst that does not grow while a test runs.
@@ -213,76 +211,11 @@ impl World {
         let address = Address::from(node.into());
         let (high, low) = address.raw_words();
         let hash = HashKey(SECRET).hash([high, low, 2]);
-        let first = hash as u32 % NODES_MAX & !(NODE_WAYS - 1);
+        let first = (hash as u32 % NODES_MAX) & !(NODE_WAYS - 1);
         let table = self.replica.maps().nodes().expect("the nodes");
         (first..first + NODE_WAYS)
             .map(|place| table.get(&place, 0).expect("a node's counters").0)
             .find(|state| state.address == address)
             .unwrap_or_default()
-    }
-}
-
-/// Both ends of a conversation.
-#[derive(Clone, Copy, Debug)]
-pub struct Flow {
-    /// The back-end.
-    pub peer: SocketAddr,
-    /// The node.
-    pub node: SocketAddr,
-}
-
-impl Flow {
-    /// From a port that no other flow of this test has, to the first node's DTLS port.
-    pub fn of(peer: impl Into<IpAddr>) -> Self {
-        thread_local!(static NEXT: Cell<u16> = const { Cell::new(40_000) });
-        NEXT.set(NEXT.get() + 1);
-        let peer = SocketAddr::new(peer.into(), NEXT.get());
-        let node: IpAddr = match peer {
-            SocketAddr::V4(_) => NODE_V4.into(),
-            SocketAddr::V6(_) => NODE.into(),
-        };
-        Self { peer, node: SocketAddr::new(node, 5684) }
-    }
-
-    /// The same to another node.
-    pub fn to(mut self, node: impl Into<IpAddr>) -> Self {
-        self.node.set_ip(node.into());
-        self
-    }
-
-    /// The same to another port of the node.
-    pub fn port(mut self, port: u16) -> Self {
-        self.node.set_port(port);
-        self
-    }
-
-    /// A datagram to the node, to be changed.
-    pub fn packet(&self, payload: impl AsRef<[u8]>) -> Packet {
-        Packet::udp(self.peer, self.node).payload(payload)
-    }
-
-    /// A datagram to the node.
-    pub fn inward(&self, payload: impl AsRef<[u8]>) -> Vec<u8> {
-        self.packet(payload).build()
-    }
-
-    /// A datagram from the node, to be changed.
-    pub fn reply(&self, payload: impl AsRef<[u8]>) -> Packet {
-        Packet::udp(self.node, self.peer).payload(payload)
-    }
-
-    /// A datagram from the node.
-    pub fn outward(&self, payload: impl AsRef<[u8]>) -> Vec<u8> {
-        self.reply(payload).build()
-    }
-
-    /// A datagram from the node as an ICMP error quotes it.
-    pub fn quoted(&self) -> Vec<u8> {
-        self.reply(b"reply").raw_ip().build()
-    }
-
-    /// A segment to the node.
-    pub fn segment(&self) -> Packet {
-        Packet::tcp(self.peer, self.node)
     }
 }

@@ -40,14 +40,16 @@ fn depth(code: &[Instruction], functions: &BTreeMap<usize, usize>, start: usize)
     let below = body.clone().filter_map(|at| callee(code, at));
     let below = below.map(|next| depth(code, functions, next)).max().unwrap_or(0);
     let own = body.map(|at| reach(code, at)).max().unwrap_or(0);
-    // the kernel counts in units of 32 bytes
-    own.max(1).next_multiple_of(32) + below
+    // the kernel counts in units of 16 bytes where it compiles to machine code
+    own.max(1).next_multiple_of(16) + below
 }
 
+/// The function that an instruction calls: the compiler to machine code moves the distance to it
+/// into the offset.
 fn callee(code: &[Instruction], at: usize) -> Option<usize> {
     let call = &code[at];
     (call.opcode == CALL && call.source == PSEUDO_CALL)
-        .then(|| at.checked_add_signed(call.immediate as isize + 1))?
+        .then(|| at.checked_add_signed(isize::from(call.offset) + 1))?
 }
 
 /// How far below the frame pointer an instruction reaches.

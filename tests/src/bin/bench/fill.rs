@@ -167,7 +167,7 @@ pub(crate) fn association(
 
 /// The first place that the filter would look for the node's budget.
 fn node_slot((high, low): (u64, u64)) -> u32 {
-    key().hash([high, low, 2]) as u32 % NODES_MAX & !(NODE_WAYS - 1)
+    (key().hash([high, low, 2]) as u32 % NODES_MAX) & !(NODE_WAYS - 1)
 }
 
 /// Tells the filter that an address is the router's own.

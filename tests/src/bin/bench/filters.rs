@@ -33,7 +33,7 @@ pub(crate) enum Filter {
     /// The same with limits that are reached at once.
     NftTight,
     /// xdp-filter with the same allow-list.
-    XdpFilter,
+    Ready,
 }
 
 const XDP_FILTER_MAP: &str = "/sys/fs/bpf/xdp-filter/filter_ipv6";
@@ -57,21 +57,20 @@ impl Filters {
         fill::leases(&ours)?;
         fill::own(&ours, ROUTER)?;
         let rules = |limit| ruleset(&wires.name, listed, limit);
-        let ruleset = [
-            rules("1000000/second burst 1000000 packets"),
-            rules("1/minute burst 1 packets"),
-        ];
-        Ok(Self {
-            ours,
-            ruleset,
-            link: None,
-        })
+        let ruleset =
+            [rules("1000000/second burst 1000000 packets"), rules("1/minute burst 1 packets")];
+        Ok(Self { ours, ruleset, link: None })
     }
 
     /// Entries that the flood's sources could have added, and bytes of all maps.
     pub(crate) fn growth(&self) -> Result<(usize, u64)> {
         let table = self.ours.maps.associations()?;
         Ok((table.keys().count(), self.ours.memory()?))
+    }
+
+    /// Packets that were none of our filter's business, so far.
+    pub(crate) fn untouched(&self) -> Result<u64> {
+        Ok(self.ours.counts()?.untouched)
     }
 
     /// Puts a filter on.
@@ -88,7 +87,7 @@ impl Filters {
             }
             Filter::Nft => nft(wires, &self.ruleset[0]),
             Filter::NftTight => nft(wires, &self.ruleset[1]),
-            Filter::XdpFilter => xdp_filter(wires, self.ours.listed),
+            Filter::Ready => xdp_filter(wires, self.ours.listed),
         }
     }
 
@@ -97,7 +96,7 @@ impl Filters {
         match filter {
             Filter::None => Ok(()),
             Filter::Nft | Filter::NftTight => nft(wires, "flush ruleset\n"),
-            Filter::XdpFilter => {
+            Filter::Ready => {
                 let unload = ["xdp-filter", "unload", &wires.name];
                 wires.router.run(&unload).map(drop)
             }
@@ -113,9 +112,7 @@ impl Filters {
     fn attach(&mut self, name: &'static str, wires: &Wires) -> Result<()> {
         let index = wires.router.device(&wires.name).index()?;
         let program = self.ours.prepare(name)?;
-        let link = wires
-            .router
-            .enter(|| program.attach_to_if_index(index, XdpMode::Driver))?;
+        let link = wires.router.enter(|| program.attach_to_if_index(index, XdpMode::Driver))?;
         self.link = Some((name, link));
         Ok(())
     }
@@ -130,11 +127,11 @@ fn ruleset(device: &str, listed: u32, limit: &str) -> String {
     format!(
         "table netdev bench {{
             set listed {{ type ipv6_addr; size {listed}; elements = {{ {elements} }}; }}
-            set meter {{ type ipv6_addr; size 65535; flags dynamic,timeout; timeout 60s; }}
+            set limited {{ type ipv6_addr; size 65535; flags dynamic,timeout; timeout 60s; }}
             chain ingress {{
                 type filter hook ingress device {device} priority 0; policy accept;
                 ip6 saddr != @listed drop
-                update @meter {{ ip6 saddr limit rate over {limit} }} drop
+                update @limited {{ ip6 saddr limit rate over {limit} }} drop
             }}
         }}\n"
     )

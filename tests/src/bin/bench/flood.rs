@@ -2,7 +2,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp, TestRunAttrs};
+use aya::programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp};
 use nix::{
     sched::{CpuSet, sched_setaffinity},
     unistd::Pid,
@@ -34,13 +34,7 @@ pub(crate) enum Profile {
 }
 
 impl Profile {
-    const ALL: [Self; 5] = [
-        Self::Strangers,
-        Self::Listed,
-        Self::Replays,
-        Self::Forged,
-        Self::One,
-    ];
+    const ALL: [Self; 5] = [Self::Strangers, Self::Listed, Self::Replays, Self::Forged, Self::One];
 
     /// `source` and `record` of a plan, as the object's program knows them.
     const fn rewriting(self) -> (u64, u64) {
@@ -73,12 +67,7 @@ impl Floods {
         let out = wires.out()?.into();
         let load = |profile: Profile| -> Result<(Profile, Instance)> {
             let (source, record) = profile.rewriting();
-            let plan = Plan {
-                source,
-                record,
-                out,
-                ..Plan::of(listed)
-            };
+            let plan = Plan { source, record, out, ..Plan::of(listed) };
             let mut instance = Instance::small(plan)?;
             instance.prepare("flood")?;
             Ok((profile, instance))

@@ -1,11 +1,11 @@
 //! The bench object in the kernel, with maps of a given size and whatever they are filled with.
-use std::{collections::BTreeMap, fs};
+use std::{collections::BTreeMap, fs, path::Path, sync::OnceLock};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Map, MapData},
-    programs::{TestRun as _, TestRunOptions, Xdp},
+    programs::{ProgramError, TestRun as _, TestRunOptions, Xdp},
 };
 use gateway_common::{
     abi::{self, Settings, settings::replay_mode},
@@ -20,7 +20,20 @@ use gateway_user::dataplane::{Maps, Plain, object::Capacity};
 
 use super::plan::{self, Plan};
 
-const OBJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/bench");
+/// Where the build puts the bench object.
+pub(crate) const OBJECT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/bpf/bench");
+static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+
+/// Reads the object that all instances are made of.
+pub(crate) fn read(path: &Path) -> Result<()> {
+    let bytes = fs::read(path).with_context(|| {
+        let path = path.display();
+        format!("no bench object at {path}: `cargo xtask build-ebpf` makes it")
+    })?;
+    BYTES.get_or_init(|| bytes);
+    Ok(())
+}
+
 /// Places for sources that are listed beyond those that are varied over.
 const ROOM: u32 = 16;
 const SECRET: u64 = 0x5eed_cafe_f00d_beef;
@@ -68,7 +81,7 @@ impl Counts {
 /// A rate that is computed and never reached.
 pub(crate) const AMPLE: Rate = Rate::per_second(1_000_000_000, 1 << 50);
 /// A rate that is reached by the first packets.
-pub(crate) const TIGHT: Rate = Rate { interval_ns: 1_000_000_000_000, burst_ns: 2_000_000_000_000 };
+pub(crate) const TIGHT: Rate = Rate { interval_ns: 1_000_000_000_000, burst_ns: 1_000_000_000_000 };
 
 /// Both limits at once.
 pub(crate) const fn limits(packets: Rate) -> Limits {
@@ -112,19 +125,18 @@ impl Instance {
     }
 
     fn sized(listed: u32, plan: Plan, capacity: &Capacity) -> Result<Self> {
-        let bytes = fs::read(std::env::var("BENCH_OBJECT").unwrap_or(OBJECT.to_owned()))
-            .context("no bench object: `cargo xtask build-ebpf` makes it")?;
+        let bytes = BYTES.get().context("the object was not read")?;
         let (settings, plan) = (Plain(settings(capacity)), Plain(plan));
         let mut loader = EbpfLoader::new();
         loader.override_global("CONFIG", &settings, true);
-        loader.override_global("PLAN", &plan, false);
+        loader.override_global("PLAN", &plan, true);
         for (name, size) in capacity.sizes() {
             loader.map_max_entries(name, size);
         }
-        let mut object = loader.load(&bytes)?;
+        let mut object = loader.load(bytes)?;
         let mut own = BTreeMap::new();
         for name in abi::MAPS.into_iter().chain(["COUNT"]) {
-            let Some(map) = object.take_map(name) else { continue };
+            let map = object.take_map(name).with_context(|| format!("no map {name}"))?;
             own.insert(name.to_owned(), data(map)?);
         }
         Ok(Self { object, maps: Maps::Own(own), listed })
@@ -136,7 +148,7 @@ impl Instance {
         let program = program.with_context(|| format!("no program {name}"))?;
         let program: &mut Xdp = program.try_into()?;
         if program.fd().is_err() {
-            program.load().with_context(|| format!("program {name}"))?;
+            program.load().map_err(|error| refused(name, &error))?;
         }
         Ok(program)
     }
@@ -166,6 +178,14 @@ impl Instance {
         let Maps::Own(maps) = &self.maps else { bail!("maps of its own") };
         maps.values().map(memlock).sum()
     }
+}
+
+/// The verifier's last words; all of them are megabytes.
+fn refused(name: &str, error: &ProgramError) -> anyhow::Error {
+    let text = error.to_string();
+    let lines: Vec<&str> = text.trim().lines().collect();
+    let last = lines.get(lines.len().saturating_sub(10)..).unwrap_or_default();
+    anyhow!("the kernel refused program {name}:\n{}", last.join("\n"))
 }
 
 fn data(map: Map) -> Result<MapData> {

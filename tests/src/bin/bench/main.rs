@@ -20,7 +20,7 @@ mod stats;
 mod targets;
 mod wires;
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -53,6 +53,9 @@ struct Args {
     /// Only rows whose name contains this, and what they are compared with
     #[arg(long, default_value = "", value_name = "SUBSTR", hide_default_value = true)]
     only: String,
+    /// Another build's programs, to compare it
+    #[arg(long, default_value = instance::OBJECT, value_name = "PATH", hide_default_value = true)]
+    object: PathBuf,
     /// Where to write every sample
     #[arg(long, default_value = "target/bench/bench.json", value_name = "PATH")]
     json: PathBuf,
@@ -61,13 +64,22 @@ struct Args {
     svg: PathBuf,
 }
 
-fn main() -> Result<()> {
-    let args = Args::parse();
-    if let Ok(p) = std::env::var("BENCH_TRY") { let mut i = instance::Instance::new(10, plan::Plan::of(10))?; for n in p.split(",") { match i.prepare(n) { Ok(_) => println!("{n} ok"), Err(e) => { let t = format!("{e:?}"); let l: Vec<&str> = t.lines().collect(); let k = l.iter().position(|x| x.contains("verification time")).unwrap_or(l.len()); println!("{n} {}", l[k.saturating_sub(4)..(k+4).min(l.len())].join("\n")) } } } return Ok(()); }
+fn main() -> ExitCode {
+    match bench(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench(args: &Args) -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "measuring takes root");
+    instance::read(&args.object)?;
     own_mounts().context("a bpffs of our own")?;
     interrupt::watch()?;
-    let results = measure(&args)?;
+    let results = measure(args)?;
     results.print();
     write(&args.json, &format!("{:#}\n", results.json()))?;
     write(&args.svg, &plot::svg(&results))

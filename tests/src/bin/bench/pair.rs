@@ -51,11 +51,7 @@ impl Pair {
 
 /// An instance with one proven peer.
 fn peer(stride: u64, lane: u64) -> Result<Instance> {
-    let plan = Plan {
-        stride,
-        lane,
-        ..Plan::of(1)
-    };
+    let plan = Plan { stride, lane, ..Plan::of(1) };
     let mut instance = Instance::new(1, plan)?;
     fill::leases(&instance)?;
     fill::associations(&instance, 1)?;
@@ -65,10 +61,7 @@ fn peer(stride: u64, lane: u64) -> Result<Instance> {
 
 /// Measures cost, then counts.
 pub(crate) fn measure(rounds: u32) -> Result<Pair> {
-    let mut pair = Pair {
-        overlap: 1.0,
-        ..Pair::default()
-    };
+    let mut pair = Pair { overlap: 1.0, ..Pair::default() };
     let (fresh, same) = (peer(2, 1)?, peer(1, 0)?);
     for round in 1..=rounds {
         interrupt::check()?;
@@ -106,10 +99,7 @@ struct Lane {
 
 fn best(instance: &Instance, cpus: usize) -> Result<Lane> {
     let program = instance.program("record_wan")?;
-    let mut best = Lane {
-        ns: f64::NAN,
-        share: -1.0,
-    };
+    let mut best = Lane { ns: f64::NAN, share: -1.0 };
     for _ in 0..TRIES {
         let lane = together(program, cpus)?;
         if lane.share > best.share {

@@ -18,8 +18,18 @@ pub(crate) fn svg(results: &Results) -> String {
     let rows = results.e2e.iter().flat_map(|e2e| &e2e.rows);
     let e2e = rows.map(|row| (row.name.clone(), results.over_bare(row)));
     let (mut body, mut y) = (String::new(), 10.0);
-    chart(&mut body, &mut y, "Test runs: cost of a packet, in bare drops", &micro.collect::<Vec<_>>());
-    chart(&mut body, &mut y, "End to end: CPU time of a frame, in bare XDP_DROPs", &e2e.collect::<Vec<_>>());
+    chart(
+        &mut body,
+        &mut y,
+        "Test runs: cost of a packet, in bare drops",
+        &micro.collect::<Vec<_>>(),
+    );
+    chart(
+        &mut body,
+        &mut y,
+        "End to end: CPU time of a frame, in bare XDP_DROPs",
+        &e2e.collect::<Vec<_>>(),
+    );
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{y}\" \
          viewBox=\"0 0 {WIDTH} {y}\" font-family=\"sans-serif\" font-size=\"12\">\n\
@@ -32,7 +42,10 @@ fn chart(body: &mut String, y: &mut f64, title: &str, bars: &[Bar]) {
         return;
     }
     *y += STEP;
-    let _ = writeln!(body, "<text x=\"10\" y=\"{y}\" font-size=\"15\" font-weight=\"bold\">{title}</text>");
+    let _ = writeln!(
+        body,
+        "<text x=\"10\" y=\"{y}\" font-size=\"15\" font-weight=\"bold\">{title}</text>"
+    );
     *y += 8.0;
     let longest = bars.iter().fold(1.0, |longest: f64, (_, value)| longest.max(*value));
     let unit = (WIDTH - LEFT - RIGHT) / longest;
@@ -55,7 +68,8 @@ fn draw(body: &mut String, y: f64, (name, value): &Bar, unit: f64) {
     let (label, figure) = (LEFT - 8.0, LEFT + length + 6.0);
     let colour = if name.starts_with("bare") || name.starts_with("parse") {
         "#999"
-    } else if name.contains("nftables") || name.contains("xdp-filter") || name.contains("no filter") {
+    } else if name.contains("nftables") || name.contains("xdp-filter") || name.contains("no filter")
+    {
         "#d08a3c"
     } else {
         "#3b76b5"

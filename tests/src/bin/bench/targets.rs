@@ -40,23 +40,19 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
     let mut targets = in_test_runs(results);
     targets.extend(end_to_end(results));
     let pair = results.pair.as_ref();
-    let most = |name, limit, value| Target {
-        name,
-        limit: Limit::Most(limit),
-        value,
-    };
+    let most = |name, limit, value| Target { name, limit: Limit::Most(limit), value };
     let twice = |pair: &super::pair::Pair| pair.admitted.saturating_sub(pair.records) as f64;
-    targets.push(most("two CPUs on one peer: cost / one CPU", 2.5, pair.map(super::pair::Pair::ratio)));
+    targets.push(most(
+        "two CPUs on one peer: cost / one CPU",
+        2.5,
+        pair.map(super::pair::Pair::ratio),
+    ));
     targets.push(most("two CPUs on one peer: records admitted twice", 0.0, pair.map(twice)));
     targets
 }
 
 fn in_test_runs(results: &Results) -> Vec<Target> {
-    let most = |name, limit, value| Target {
-        name,
-        limit: Limit::Most(limit),
-        value,
-    };
+    let most = |name, limit, value| Target { name, limit: Limit::Most(limit), value };
     let over = |above, below| results.micro_ratio(above, below);
     let varied = results.micro(micro::UNLISTED_HUGE).map(|row| row.over_parse);
     vec![
@@ -71,27 +67,61 @@ fn in_test_runs(results: &Results) -> Vec<Target> {
             3.5,
             results.micro(micro::PASS).map(|row| row.ratio),
         ),
-        most("micro: full pass, 10,000 varied peers / hot key", 2.0, over(micro::PASS_VARIED, micro::PASS)),
-        most("micro: full pass, 100,000 listed / 10 (hot key)", 1.1, over(micro::PASS_LARGE, micro::PASS_SMALL)),
-        most("micro: agent's port, forged sources / one source", 1.2, over(micro::AGENT_FORGED, micro::AGENT_ONE)),
+        most(
+            "micro: full pass, 10,000 varied peers / hot key",
+            2.0,
+            over(micro::PASS_VARIED, micro::PASS),
+        ),
+        most(
+            "micro: full pass, 100,000 listed / 10 (hot key)",
+            1.1,
+            over(micro::PASS_LARGE, micro::PASS_SMALL),
+        ),
+        most(
+            "micro: agent's port, forged sources / one source",
+            1.2,
+            over(micro::AGENT_FORGED, micro::AGENT_ONE),
+        ),
     ]
 }
 
 fn end_to_end(results: &Results) -> Vec<Target> {
-    let target = |name, limit, above, below| Target {
-        name,
-        limit,
-        value: results.e2e_ratio(above, below),
-    };
+    let target =
+        |name, limit, above, below| Target { name, limit, value: results.e2e_ratio(above, below) };
     let (most, least) = (Limit::Most, Limit::Least);
     let grown = results.e2e.as_ref().map(|e2e| f64::from(u8::from(e2e.grown)));
     vec![
         target("end to end: unlisted dropped / bare XDP_DROP", most(1.5), e2e::UNLISTED, e2e::DROP),
-        target("end to end: nftables netdev / ours, unlisted dropped", least(5.0), e2e::UNLISTED_NFT, e2e::UNLISTED),
-        target("end to end: xdp-filter / ours, unlisted dropped", least(1.7), e2e::UNLISTED_FILTER, e2e::UNLISTED),
-        target("end to end: nftables netdev / ours, over the limit", least(4.0), e2e::LIMITED_NFT, e2e::LIMITED),
-        target("end to end: ours passing / bare XDP_PASS, both forwarded", most(1.35), e2e::PASSING, e2e::PASS),
-        target("end to end: agent's port, forged sources / one source", most(1.2), e2e::AGENT_FORGED, e2e::AGENT_ONE),
+        target(
+            "end to end: nftables netdev / ours, unlisted dropped",
+            least(5.0),
+            e2e::UNLISTED_NFT,
+            e2e::UNLISTED,
+        ),
+        target(
+            "end to end: xdp-filter / ours, unlisted dropped",
+            least(1.7),
+            e2e::UNLISTED_FILTER,
+            e2e::UNLISTED,
+        ),
+        target(
+            "end to end: nftables netdev / ours, over the limit",
+            least(4.0),
+            e2e::LIMITED_NFT,
+            e2e::LIMITED,
+        ),
+        target(
+            "end to end: ours passing / bare XDP_PASS, both forwarded",
+            most(1.35),
+            e2e::PASSING,
+            e2e::PASS,
+        ),
+        target(
+            "end to end: agent's port, forged sources / one source",
+            most(1.2),
+            e2e::AGENT_FORGED,
+            e2e::AGENT_ONE,
+        ),
         Target {
             name: "end to end: maps that grew under forged sources",
             limit: most(0.0),

@@ -62,21 +62,12 @@ impl Wires {
             namespace.set_sysctl("ipv6/conf/default/router_solicitations", "0")?;
         }
         router.set_sysctl("ipv6/conf/all/forwarding", "1")?;
-        let end = |namespace, name, mac| End {
-            namespace,
-            name,
-            mac,
-        };
+        let end = |namespace, name, mac| End { namespace, name, mac };
         let left = end(&sender, SENDER, MAC_SENDER);
         link::veth(left, end(&router, &name, MAC_ROUTER))?;
         number(&router, &name)?;
         let napi = threaded(&router, &name)?;
-        Ok(Self {
-            sender,
-            router,
-            name,
-            napi,
-        })
+        Ok(Self { sender, router, name, napi })
     }
 
     /// The sender's interface, by the kernel's number.
@@ -87,9 +78,8 @@ impl Wires {
     /// The totals as they stand.
     pub(crate) fn state(&self) -> Result<State> {
         let text = self.router.run(&["ethtool", "-S", &self.name])?;
-        let taken = text
-            .lines()
-            .find_map(|line| line.trim().strip_prefix("rx_queue_0_xdp_packets:"));
+        let taken =
+            text.lines().find_map(|line| line.trim().strip_prefix("rx_queue_0_xdp_packets:"));
         let schedstat = fs::read_to_string(format!("/proc/{}/schedstat", self.napi))?;
         let busy = schedstat.split_whitespace().next();
         let radio = self.router.device(RADIO);
@@ -107,9 +97,7 @@ fn number(router: &Namespace, name: &str) -> Result<()> {
     router.device(RADIO).up()?;
     router.device(name).address(&format!("{ROUTER}/64"))?;
     router.device(RADIO).address("2001:db8:1::1/64")?;
-    router
-        .run(&["ip", "-6", "route", "replace", &format!("{NODE}/128"), "dev", RADIO])
-        .map(drop)
+    router.run(&["ip", "-6", "route", "replace", &format!("{NODE}/128"), "dev", RADIO]).map(drop)
 }
 
 /// Gives the interface a kernel thread of its own on a CPU of its own. GRO gives a veth its queue

@@ -28,6 +28,7 @@ pub struct World {
     pub uplink: Capture,
     pub injector: Injector,
     pub psk: Psk,
+    port: u16,
     server: Server,
     agent: Option<Child>,
     directory: TempDir,
@@ -51,6 +52,7 @@ impl World {
             uplink: Capture::start(lab.internet.device("up0"))?,
             injector: Injector::new(lab.internet.device("up0"))?,
             psk,
+            port: 20_000,
             server,
             agent: None,
             directory: tempfile::tempdir()?,
@@ -66,7 +68,10 @@ impl World {
         let directory = self.directory.path();
         let configuration = format!(
             "[interfaces]\nwan = [\"wan0\"]\nlln = [\"lln0\"]\n\n[lln]\nprefixes = [\"{LLN}\"]\n\n\
-             [state]\nbpffs = \"{}\"\ndirectory = \"{}\"\nallow = \"{}\"\n",
+             # the scenes follow each other faster than a radio would like\n\
+             [rate.node]\npackets = \"100/s\"\npacket_burst = 400\nbytes = \"64KiB/s\"\n\
+             byte_burst = \"256KiB\"\n\n[rate.lln]\npackets = \"400/s\"\npacket_burst = 1000\n\
+             bytes = \"256KiB/s\"\nbyte_burst = \"512KiB\"\n\n[state]\nbpffs = \"{}\"\ndirectory = \"{}\"\nallow = \"{}\"\n",
             self.bpffs.display(),
             directory.display(),
             directory.join("allow.toml").display()
@@ -134,6 +139,12 @@ impl World {
             (datagram.dst.ip() == IpAddr::from(NODE)).then(|| (frame.clone(), datagram))
         };
         frames.iter().filter_map(to_node).collect()
+    }
+
+    /// The first of 200 ports that no scene has used.
+    pub fn fresh_port(&mut self) -> u16 {
+        self.port = if self.port > 60_000 { 20_000 } else { self.port + 200 };
+        self.port
     }
 
     /// Datagrams that have reached the node's link so far.
