@@ -8,7 +8,7 @@ use core::arch::asm;
 /// # Safety
 /// `word` is an aligned word of a map value.
 #[inline(always)]
-pub unsafe fn add(word: *mut u64, value: u64) {
+pub(crate) unsafe fn add(word: *mut u64, value: u64) {
     // SAFETY: the caller's word is mapped and aligned; the instruction touches eight bytes there.
     unsafe {
         asm!("lock *(u64 *)({word} + 0) += {value}", word = in(reg) word, value = in(reg) value,
@@ -21,7 +21,7 @@ pub unsafe fn add(word: *mut u64, value: u64) {
 /// # Safety
 /// As for [`add`].
 #[inline(always)]
-pub unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
+pub(crate) unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
     let found: u64;
     // SAFETY: as for `add`; r0 carries the expected value in and the found one out.
     unsafe {
@@ -36,7 +36,7 @@ pub unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
 /// # Safety
 /// As for [`add`].
 #[inline(always)]
-pub unsafe fn load(word: *const u64) -> u64 {
+pub(crate) unsafe fn load(word: *const u64) -> u64 {
     // SAFETY: the caller's word is mapped and aligned; eight bytes are read in one piece.
     unsafe { word.read_volatile() }
 }
@@ -46,7 +46,7 @@ pub unsafe fn load(word: *const u64) -> u64 {
 /// # Safety
 /// As for [`add`].
 #[inline(always)]
-pub unsafe fn store(word: *mut u64, value: u64) {
+pub(crate) unsafe fn store(word: *mut u64, value: u64) {
     // SAFETY: the caller's word is mapped and aligned; eight bytes are written in one piece.
     unsafe { word.write_volatile(value) }
 }

@@ -8,7 +8,7 @@ use gateway_common::abi::AssociationKey;
 
 /// A back-end and a node talk for the first time, or again after a long time.
 #[inline(always)]
-pub fn opened(frame: &XdpFrame, key: &AssociationKey) {
+pub(crate) fn opened(frame: &XdpFrame, key: &AssociationKey) {
     if settings::log() {
         write_opened(frame.context(), key);
     }
@@ -16,7 +16,7 @@ pub fn opened(frame: &XdpFrame, key: &AssociationKey) {
 
 /// Two records carry the same number: one of them was forged.
 #[inline(always)]
-pub fn conflict(frame: &XdpFrame, key: &AssociationKey) {
+pub(crate) fn conflict(frame: &XdpFrame, key: &AssociationKey) {
     if settings::log() {
         write_conflict(frame.context(), key);
     }

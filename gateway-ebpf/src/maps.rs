@@ -62,11 +62,13 @@ static PASSED: PerCpuArray<Passed, { INTERFACES_MAX as usize }> = PerCpuArray::n
 static SCRATCH: PerCpuArray<Association, 1> = PerCpuArray::new();
 #[btf_map]
 static SAMPLED: PerCpuArray<u64, 64> = PerCpuArray::new();
+/// Sampled drops.
 #[btf_map]
 pub static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::new();
 
 const _: () = assert!(Reason::COUNT <= 64);
 
+/// The generation and the prefix lengths of the allow-list.
 #[inline(always)]
 pub fn control() -> Option<&'static Control> {
     // SAFETY: an array's slots stay where they are as long as a program refers to the map.
@@ -80,18 +82,21 @@ pub fn is_set(bit: filter::Bit) -> bool {
     word.is_some_and(|word| word & bit.mask != 0)
 }
 
+/// The lease of an address.
 #[inline(always)]
 pub fn source(address: &Address) -> Option<Lease> {
     // SAFETY: only the user side writes, and replaces an entry whole.
     SOURCES.get_ptr(address).map(|lease| unsafe { *lease })
 }
 
+/// The lease of a prefix.
 #[inline(always)]
 pub fn prefix(key: &PrefixKey) -> Option<Lease> {
     // SAFETY: only the user side writes, and replaces an entry whole.
     PREFIXES.get_ptr(key).map(|lease| unsafe { *lease })
 }
 
+/// A policy by its number.
 #[inline(always)]
 pub fn policy(index: u32) -> Option<&'static Policy> {
     // SAFETY: array slots stay; a policy in use is never rewritten by the user side.
@@ -104,26 +109,31 @@ pub fn is_own(address: &Address) -> bool {
     OWN.get_ptr(address).is_some()
 }
 
+/// A source's budget and counters.
 #[inline(always)]
 pub fn source_state(slot: u32) -> Option<*mut SourceState> {
     SOURCE_STATE.get_ptr_mut(slot)
 }
 
+/// A node's budget and counters.
 #[inline(always)]
 pub fn node(slot: u32) -> Option<*mut NodeState> {
     NODES.get_ptr_mut(slot)
 }
 
+/// The LLN's budget.
 #[inline(always)]
 pub fn lln() -> Option<*mut Budget> {
     LLN.get_ptr_mut(0)
 }
 
+/// A shared budget of sources at the agent's ports.
 #[inline(always)]
 pub fn agent(slot: u32) -> Option<*mut u64> {
     AGENT.get_ptr_mut(slot)
 }
 
+/// What is remembered of a flow.
 #[inline(always)]
 pub fn association(key: &AssociationKey) -> Option<*mut Association> {
     ASSOCIATIONS.get_ptr_mut(key)
@@ -152,6 +162,7 @@ pub fn marks(page: u32, position: u32) -> Option<*mut u64> {
     Some(unsafe { page.cast::<u64>().add(first) })
 }
 
+/// The counter of a reason on this interface and CPU.
 #[inline(always)]
 pub fn drops(reason: Reason) -> Option<*mut Counter> {
     let drops = DROPS.get_ptr_mut(crate::settings::interface())?;
@@ -164,6 +175,7 @@ pub fn drops(reason: Reason) -> Option<*mut Counter> {
     Some(unsafe { drops.cast::<Counter>().add(number) })
 }
 
+/// The counters of what passes on this interface and CPU.
 #[inline(always)]
 pub fn passed() -> Option<*mut Passed> {
     PASSED.get_ptr_mut(crate::settings::interface())

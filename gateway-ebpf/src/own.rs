@@ -19,7 +19,7 @@ const REALM_LOCAL: u8 = 3;
 /// Everything that is not the LLN's passes untouched, but for two things: CoAP to groups that
 /// nodes listen to, and floods at the agent's own ports.
 #[inline(always)]
-pub fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
+pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
     if ip.protocol != parse::UDP && ip.protocol != parse::TCP {
         return Ok(Outcome::Untouched);
     }
@@ -59,7 +59,7 @@ fn agent(ip: &Network) -> bool {
 /// A datagram to a port that is no service passes as an answer to a node that spoke first; else it
 /// ends with `otherwise`.
 #[inline(always)]
-pub fn node_initiated(key: &AssociationKey, otherwise: Reason) -> Result<(), Reason> {
+pub(crate) fn node_initiated(key: &AssociationKey, otherwise: Reason) -> Result<(), Reason> {
     let Some(state) = maps::association(key) else {
         return Err(otherwise);
     };

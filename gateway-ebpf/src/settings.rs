@@ -27,61 +27,61 @@ macro_rules! rate {
 }
 
 #[inline(always)]
-pub fn link() -> Link {
+pub(crate) fn link() -> Link {
     if read!(raw_ip) == 0 { Link::Ethernet } else { Link::Ip }
 }
 #[inline(always)]
-pub fn interface() -> u32 {
+pub(crate) fn interface() -> u32 {
     read!(interface)
 }
 #[inline(always)]
-pub fn log() -> bool {
+pub(crate) fn log() -> bool {
     read!(log) != 0
 }
 #[inline(always)]
-pub fn replay() -> u32 {
+pub(crate) fn replay() -> u32 {
     read!(replay)
 }
 #[inline(always)]
-pub fn max_datagram() -> u16 {
+pub(crate) fn max_datagram() -> u16 {
     read!(max_datagram) as u16
 }
 #[inline(always)]
-pub fn bits_mask() -> u32 {
+pub(crate) fn bits_mask() -> u32 {
     read!(bits_mask)
 }
 #[inline(always)]
-pub fn seen_mask() -> u32 {
+pub(crate) fn seen_mask() -> u32 {
     read!(seen_mask)
 }
 #[inline(always)]
-pub fn sources() -> u32 {
+pub(crate) fn sources() -> u32 {
     read!(sources)
 }
 #[inline(always)]
-pub fn key() -> HashKey {
+pub(crate) fn key() -> HashKey {
     HashKey(read!(secret))
 }
 #[inline(always)]
-pub fn node() -> Limits {
+pub(crate) fn node() -> Limits {
     Limits { packets: rate!(node.packets), bytes: rate!(node.bytes) }
 }
 #[inline(always)]
-pub fn lln() -> Limits {
+pub(crate) fn lln() -> Limits {
     Limits { packets: rate!(lln.packets), bytes: rate!(lln.bytes) }
 }
 #[inline(always)]
-pub fn agent() -> Rate {
+pub(crate) fn agent() -> Rate {
     rate!(agent)
 }
 #[inline(always)]
-pub fn unproven() -> Rate {
+pub(crate) fn unproven() -> Rate {
     rate!(unproven)
 }
 
 /// Whether `address` lies in the LLN.
 #[inline(always)]
-pub fn in_lln(address: &Address) -> bool {
+pub(crate) fn in_lln(address: &Address) -> bool {
     let (high, low) = address.raw_words();
     let mut i = 0;
     while i < LLN_PREFIXES_MAX {
@@ -128,16 +128,16 @@ fn is_one_of(ports: *const [u16; PORTS_MAX], port: u16) -> bool {
 
 /// Whether nodes speak DTLS on this UDP port.
 #[inline(always)]
-pub fn is_dtls_port(port: u16) -> bool {
+pub(crate) fn is_dtls_port(port: u16) -> bool {
     is_one_of(&raw const CONFIG.dtls_ports, port)
 }
 /// Whether nodes are reached through the mapping on this TCP port.
 #[inline(always)]
-pub fn is_mapped_port(port: u16) -> bool {
+pub(crate) fn is_mapped_port(port: u16) -> bool {
     is_one_of(&raw const CONFIG.mapped_ports, port)
 }
 /// Whether this is one of the agent's ports.
 #[inline(always)]
-pub fn is_agent_port(port: u16) -> bool {
+pub(crate) fn is_agent_port(port: u16) -> bool {
     is_one_of(&raw const CONFIG.agent_ports, port)
 }

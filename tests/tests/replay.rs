@@ -256,11 +256,11 @@ fn loss_causes_no_false_drop() -> Result<()> {
     gateway.allow(BACKEND, &[])?;
     let psk = Psk::default();
     let _server = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
+    // before the filter, behind it, and on the way back
     let losses = [
-        Loss::egress(lab.internet.device("up0"), 150)?,
-        Loss::egress(lab.router.device("lln0"), 150)?,
+        Loss::egress(lab.internet.device("up0"), 100)?,
+        Loss::egress(lab.router.device("lln0"), 100)?,
         Loss::egress(lab.node.device("node0"), 150)?,
-        Loss::egress(lab.internet.device("be0"), 150)?,
     ];
     let run = |flavour: Flavour| {
         let client = coap::Client::new(&lab.backend, flavour, &psk).timeout(LATE);

@@ -8,11 +8,8 @@ use anyhow::{Context as _, Result};
 use crate::{build, sh};
 
 /// Each shell, and the name under which it looks for a completion.
-const COMPLETIONS: [(&str, &str); 3] = [
-    ("bash", "gateway.bash"),
-    ("zsh", "_gateway"),
-    ("fish", "gateway.fish"),
-];
+const COMPLETIONS: [(&str, &str); 3] =
+    [("bash", "gateway.bash"), ("zsh", "_gateway"), ("fish", "gateway.fish")];
 
 pub(crate) fn run() -> Result<()> {
     build::run()?;

@@ -18,10 +18,7 @@ mod sh;
 mod test;
 
 #[derive(Parser)]
-#[command(
-    name = "cargo xtask",
-    about = "Sets up, builds, runs and tests the gateway"
-)]
+#[command(name = "cargo xtask", about = "Sets up, builds, runs and tests the gateway")]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -54,11 +51,7 @@ enum Command {
 /// Arguments for the program that a command starts, with or without `--` before them.
 #[derive(clap::Args)]
 struct Rest {
-    #[arg(
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "ARGS"
-    )]
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     args: Vec<OsString>,
 }
 

@@ -33,11 +33,8 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> ExitCode {
     let Some(Failed { status, .. }) = error.downcast_ref() else {
         return ExitCode::FAILURE;
     };
-    let code = status
-        .code()
-        .or_else(|| status.signal().map(|signal| 128 + signal));
-    code.and_then(|code| u8::try_from(code).ok())
-        .map_or(ExitCode::FAILURE, ExitCode::from)
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }
 
 /// Prints the command, runs it and waits.
@@ -52,11 +49,7 @@ pub(crate) fn quiet(command: &mut Command) -> Result<()> {
     if status.success() {
         return Ok(());
     }
-    Err(Failed {
-        command: line(command),
-        status,
-    }
-    .into())
+    Err(Failed { command: line(command), status }.into())
 }
 
 /// Runs the command and gives what it printed, without the spaces around it.
@@ -64,12 +57,7 @@ pub(crate) fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| cannot_start(command))?;
     if !output.status.success() {
         let words = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "`{}` failed: {}: {}",
-            line(command),
-            output.status,
-            words.trim()
-        );
+        bail!("`{}` failed: {}: {}", line(command), output.status, words.trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -116,9 +104,7 @@ pub(crate) fn host_target() -> PathBuf {
 /// The cargo that runs us, in the repository.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(root())
-        .env("CARGO_TARGET_DIR", host_target());
+    command.current_dir(root()).env("CARGO_TARGET_DIR", host_target());
     command
 }
 

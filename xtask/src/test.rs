@@ -37,10 +37,7 @@ fn lint() -> Result<()> {
 
 fn document() -> Result<()> {
     let mut doc = sh::cargo();
-    doc.arg("doc")
-        .args(ALL)
-        .arg("--no-deps")
-        .env("RUSTDOCFLAGS", "-D warnings");
+    doc.arg("doc").args(ALL).arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings");
     sh::run(&mut doc)
 }
 
@@ -58,10 +55,7 @@ fn test(args: &[OsString]) -> Result<()> {
 
 /// Whether the arguments for cargo, which end at `--`, choose packages themselves.
 fn names_packages(args: &[OsString]) -> bool {
-    let mut cargos = args
-        .iter()
-        .map(|arg| arg.to_string_lossy())
-        .take_while(|arg| arg != "--");
+    let mut cargos = args.iter().map(|arg| arg.to_string_lossy()).take_while(|arg| arg != "--");
     cargos.any(|arg| arg.starts_with("--package") || arg.starts_with("-p"))
 }
 

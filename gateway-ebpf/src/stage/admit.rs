@@ -21,24 +21,24 @@ use gateway_common::{
 
 /// Proof that the source holds a lease in force that covers node and port.
 #[derive(Clone, Copy)]
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// Where the source's counters are.
-    pub slot: u32,
+    pub(crate) slot: u32,
     /// Where its budget is.
-    pub bucket: u32,
+    pub(crate) bucket: u32,
     /// Where the node's budget is.
-    pub node: u32,
+    pub(crate) node: u32,
     /// The lease's policy, by number: a pointer beside numbers in one `Result` is more than the
     /// verifier follows.
-    pub policy: u32,
+    pub(crate) policy: u32,
     /// Now.
-    pub now: u64,
+    pub(crate) now: u64,
 }
 
 impl Admitted {
     /// A refusal on this source's account.
     #[inline(always)]
-    pub fn refuse(&self, reason: Reason) -> Refusal {
+    pub(crate) fn refuse(&self, reason: Reason) -> Refusal {
         Refusal { reason, slot: self.slot }
     }
 }
@@ -46,7 +46,7 @@ impl Admitted {
 /// Whether `source` may be in the allow-list. `false` is certain, and what a stranger's packet
 /// gets: no look-up in a table, no clock.
 #[inline(always)]
-pub fn may_be_listed(source: &Address) -> bool {
+pub(crate) fn may_be_listed(source: &Address) -> bool {
     let key = settings::key();
     if maps::is_set(filter::address(key, source)) {
         return true;
@@ -127,7 +127,7 @@ fn bucket(source: &Address, found: &Found) -> u32 {
 /// Where the node's budget is: one of the few places that its hash leads to, claimed when free.
 /// With all of them taken it shares one, so that no sender can make the table grow.
 #[inline(always)]
-pub fn node_of(node: &Address) -> u32 {
+pub(crate) fn node_of(node: &Address) -> u32 {
     let (high, low) = node.raw_words();
     let hash = settings::key().hash([high, low, 2]);
     let tag = hash | 1;
@@ -261,21 +261,21 @@ fn resolve(
 
 /// Admits a packet that belongs to no association: ICMP, TCP, a node's fragment.
 #[inline(always)]
-pub fn admit(source: &Address, node: &Address, port: u16, side: Side) -> Verdict<Admitted> {
+pub(crate) fn admit(source: &Address, node: &Address, port: u16, side: Side) -> Verdict<Admitted> {
     resolve(source, node, port, kernel::now(), side).map(|(admitted, _)| admitted)
 }
 
 /// An association under a lease in force.
-pub struct Associated {
+pub(crate) struct Associated {
     /// The lease.
-    pub admitted: Admitted,
+    pub(crate) admitted: Admitted,
     /// The association.
-    pub state: *mut Association,
+    pub(crate) state: *mut Association,
 }
 
 /// Which side a packet comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// A back-end.
     Wan,
     /// A node.
@@ -285,7 +285,7 @@ pub enum Side {
 /// Admits a packet of an association: by what the association remembers of the lease, while
 /// nothing in the allow-list has changed; else by the allow-list.
 #[inline(always)]
-pub fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<Associated> {
+pub(crate) fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<Associated> {
     let now = kernel::now();
     let generation = maps::control().map_or(0, |control| control.generation);
     let known = maps::association(key);

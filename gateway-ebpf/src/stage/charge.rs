@@ -16,7 +16,7 @@ const TRIES: usize = 4;
 
 /// Spends `units` of a budget; whether it had them. A refusal writes nothing.
 #[inline(always)]
-pub fn spend(arrival: *mut u64, rate: Rate, now: u64, units: u64) -> bool {
+pub(crate) fn spend(arrival: *mut u64, rate: Rate, now: u64, units: u64) -> bool {
     if rate.is_unlimited() {
         return true;
     }
@@ -58,7 +58,7 @@ fn pair(
 
 /// The source's budget, then what the radio can take.
 #[inline(always)]
-pub fn charge(admitted: &Admitted, ip: &Network) -> Verdict<()> {
+pub(crate) fn charge(admitted: &Admitted, ip: &Network) -> Verdict<()> {
     let Some(policy) = maps::policy(admitted.policy) else {
         return Err(admitted.refuse(Reason::SourcePackets));
     };
@@ -75,7 +75,7 @@ pub fn charge(admitted: &Admitted, ip: &Network) -> Verdict<()> {
 
 /// The node's budget and the LLN's, the LLN's last: what a node is spared is left for the others.
 #[inline(always)]
-pub fn radio(node: u32, length: u16, now: u64) -> Result<(), Reason> {
+pub(crate) fn radio(node: u32, length: u16, now: u64) -> Result<(), Reason> {
     let bytes = u64::from(length);
     if let Some(node) = maps::node(node) {
         // SAFETY: a live map value; only the field's address is taken.
@@ -90,7 +90,7 @@ pub fn radio(node: u32, length: u16, now: u64) -> Result<(), Reason> {
 
 /// Counts what passes on the source's and the node's account.
 #[inline(always)]
-pub fn account(admitted: &Admitted, ip: &Network) {
+pub(crate) fn account(admitted: &Admitted, ip: &Network) {
     let bytes = u64::from(ip.length);
     if let Some(source) = maps::source_state(admitted.slot) {
         // SAFETY: words of a live map value.

@@ -10,10 +10,10 @@ use gateway_common::{
 };
 
 /// CoAP without DTLS (RFC 7252 §6.1).
-pub const COAP_PORT: u16 = 5683;
+pub(crate) const COAP_PORT: u16 = 5683;
 
 /// What an admitted source sends to a node.
-pub enum Content {
+pub(crate) enum Content {
     /// A UDP datagram to judge record by record.
     Datagram {
         /// Ports.
@@ -33,7 +33,7 @@ pub enum Content {
 /// Sorts out what no node should get. UDP ports are the association's matter: a node that spoke
 /// first chose its own.
 #[inline(always)]
-pub fn inspect(ip: &Network, upper: &Upper) -> Result<Content, Reason> {
+pub(crate) fn inspect(ip: &Network, upper: &Upper) -> Result<Content, Reason> {
     if ip.length > settings::max_datagram() {
         return Err(Reason::Oversize);
     }
@@ -54,7 +54,7 @@ pub fn inspect(ip: &Network, upper: &Upper) -> Result<Content, Reason> {
 
 /// Whether a node may get UDP on this port from whoever speaks first.
 #[inline(always)]
-pub fn service(port: u16) -> Result<(), Reason> {
+pub(crate) fn service(port: u16) -> Result<(), Reason> {
     if settings::is_dtls_port(port) {
         Ok(())
     } else if port == COAP_PORT {

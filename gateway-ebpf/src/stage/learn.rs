@@ -18,7 +18,7 @@ const RECORDS_MAX: usize = 6;
 /// # Errors
 /// [`Reason::HopLocal`] for a report to the router, which ends here.
 #[inline(always)]
-pub fn learn(
+pub(crate) fn learn(
     frame: &XdpFrame,
     flow: &Associated,
     payload: Offset,
@@ -123,7 +123,7 @@ fn confirm(state: *mut Association, report: dtls::Report) {
 
 /// Whether the answer stays within what an unproven address may get; counts it if so.
 #[inline(always)]
-pub fn answer(flow: &Associated, length: u16) -> Result<(), Reason> {
+pub(crate) fn answer(flow: &Associated, length: u16) -> Result<(), Reason> {
     // SAFETY: a live association; words that are read on their own.
     let state = unsafe { &*flow.state };
     // SAFETY: a word of a map value.

@@ -1,8 +1,8 @@
 //! The stages of the path and the proofs that they hand on.
-pub mod admit;
-pub mod charge;
-pub mod content;
-pub mod learn;
-pub mod related;
-pub mod replay;
-pub mod ring;
+pub(crate) mod admit;
+pub(crate) mod charge;
+pub(crate) mod content;
+pub(crate) mod learn;
+pub(crate) mod related;
+pub(crate) mod replay;
+pub(crate) mod ring;

@@ -25,7 +25,7 @@ use gateway_common::{
 /// The verdict on an ICMP error or a neighbour discovery message; `None` for anything else, which
 /// needs a lease.
 #[inline(always)]
-pub fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Option<Outcome>> {
+pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Option<Outcome>> {
     let upper = parse::transport(frame, ip).map_err(|_| Reason::Malformed)?;
     let Upper::Icmp { kind, body } = upper else {
         return Ok(None);

@@ -22,7 +22,7 @@ const RECORD_MODE_NS: u64 = 60 * SECOND;
 
 /// Looks at every record; nothing is remembered yet but what unproven ones cost.
 #[inline(always)]
-pub fn check(
+pub(crate) fn check(
     frame: &XdpFrame,
     flow: &Associated,
     key: &AssociationKey,
@@ -41,7 +41,12 @@ pub fn check(
 /// Leaves the marks of a datagram that passes. Of two CPUs with the same record one gets here
 /// first; the other's record is a replay.
 #[inline(always)]
-pub fn remember(frame: &XdpFrame, flow: &Associated, payload: Offset, end: Offset) -> Verdict<()> {
+pub(crate) fn remember(
+    frame: &XdpFrame,
+    flow: &Associated,
+    payload: Offset,
+    end: Offset,
+) -> Verdict<()> {
     if settings::replay() == replay_mode::OFF
         || replay_leave(frame.context(), payload.get(), end.get(), flow.state) == PASSED
     {

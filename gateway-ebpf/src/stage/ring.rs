@@ -8,7 +8,7 @@ use gateway_common::decide::replay::{Finding, Mark, WAYS};
 
 /// Whether a record was seen.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+pub(crate) enum Seen {
     /// It was not.
     No,
     /// Its number was, with other bytes.
@@ -26,7 +26,7 @@ const REPLAYED: u32 = 2;
 
 /// Looks for a mark; nothing changes.
 #[inline(always)]
-pub fn find(mark: &Mark) -> Seen {
+pub(crate) fn find(mark: &Mark) -> Seen {
     match ring_find(mark.page, mark.position, mark.word) {
         NEW => Seen::No,
         CONFLICT => Seen::Conflict,
@@ -36,7 +36,7 @@ pub fn find(mark: &Mark) -> Seen {
 
 /// Leaves a mark; `false` if it was there already. Of two CPUs with the same record one leaves it.
 #[inline(always)]
-pub fn leave(mark: &Mark) -> bool {
+pub(crate) fn leave(mark: &Mark) -> bool {
     ring_leave(mark.page, mark.position, mark.word) == NEW
 }
 

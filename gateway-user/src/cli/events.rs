@@ -82,7 +82,8 @@ fn print(context: &Context, drop: &Drop, interfaces: &[(u32, Interface)]) -> any
     let interface = interfaces.iter().find(|(place, _)| *place == drop.place);
     let interface = interface.map(|(_, interface)| interface);
     let name = interface.map_or_else(|| String::from("?"), attach::name_of);
-    let headers = interface.and_then(|i| event::headers(&drop.data, drop.length as usize, event::link_of(i)));
+    let headers =
+        interface.and_then(|i| event::headers(&drop.data, drop.length as usize, event::link_of(i)));
     let at = humantime::format_rfc3339_millis(drop.at).to_string();
     let what = headers.as_ref().map_or_else(|| String::from("no IP packet"), ToString::to_string);
     let text = format!("{at} {name} {}: {what}, {} bytes", drop.reason.name(), drop.length);

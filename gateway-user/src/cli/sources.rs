@@ -66,7 +66,7 @@ impl Source {
             state.answers.to_string(),
             show::bytes(state.answer_bytes),
             clock::ago(state.last_seen_ns)
-                .map_or("never".into(), |ago| format!("{} ago", show::span(ago))),
+                .map_or_else(|| "never".into(), |ago| format!("{} ago", show::span(ago))),
             self.expires(),
         ]
     }

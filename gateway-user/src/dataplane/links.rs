@@ -33,9 +33,7 @@ pub fn find(name: &str) -> Result<Link> {
     Ok(Link { name: name.to_owned(), ifindex, raw_ip })
 }
 
-fn addresses_of(
-    wanted: impl Fn(&str) -> bool,
-) -> impl Iterator<Item = SockaddrStorage> {
+fn addresses_of(wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = SockaddrStorage> {
     let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
     all.filter(move |entry| wanted(&entry.interface_name)).filter_map(|entry| entry.address)
 }

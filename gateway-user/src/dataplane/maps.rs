@@ -62,7 +62,8 @@ impl Maps {
         match self {
             Self::Pinned(pins) => MapData::from_pin(pins.map(name)).map_err(named(name)),
             Self::Own(maps) => {
-                let map = maps.get(name).ok_or(MapError::InvalidName { name: name.to_owned() });
+                let map =
+                    maps.get(name).ok_or_else(|| MapError::InvalidName { name: name.to_owned() });
                 let fd = map.and_then(|map| {
                     map.fd().as_fd().try_clone_to_owned().map_err(MapError::IoError)
                 });

@@ -33,7 +33,7 @@ impl Pins {
         let parent = self.directory.ancestors().find(|path| path.exists());
         let on_bpffs = parent
             .and_then(|path| nix::sys::statfs::statfs(path).ok())
-            .is_some_and(|stat| stat.filesystem_type().0 as i64 == BPF_FS_MAGIC);
+            .is_some_and(|stat| stat.filesystem_type().0 == BPF_FS_MAGIC);
         if !on_bpffs {
             return Err(Error::NoBpffs(self.directory.clone()));
         }

@@ -46,6 +46,8 @@ struct Seen {
     mark: Mark,
     /// Association, epoch, sequence number and incarnation, as far as marks tell them apart.
     key: (u64, u16, u64, u32),
+    /// As much of its bytes as marks tell apart.
+    print: u8,
 }
 
 impl Seen {
@@ -59,7 +61,14 @@ impl Seen {
         Self {
             mark: Mark::new(association, epoch, sequence, incarnation, fingerprint),
             key: (association, epoch, sequence, incarnation % 1024),
+            print: bytes >> 2,
         }
+    }
+
+    /// The same bytes under the same numbers, in whichever incarnation.
+    fn is(&self, other: &Self) -> bool {
+        let numbers = |seen: &Self| (seen.key.0, seen.key.1, seen.key.2, seen.print);
+        numbers(self) == numbers(other)
     }
 
     fn slot(&self) -> (u32, u32) {
@@ -84,11 +93,11 @@ struct Position {
 
 impl Position {
     fn remembers(&self, record: &Seen) -> bool {
-        self.last.iter().any(|seen| seen.mark == record.mark)
+        self.last.iter().any(|seen| seen.is(record))
     }
 
     fn conflicts(&self, record: &Seen) -> bool {
-        let other = |seen: &Seen| seen.key == record.key && seen.mark != record.mark;
+        let other = |seen: &Seen| seen.key == record.key && seen.print != record.print;
         self.last.iter().any(other)
     }
 
@@ -126,6 +135,7 @@ impl Memory {
                 assert!(!position.remembers(&record), "seen before: {record:?}");
                 assert_eq!(conflict, position.conflicts(&record));
             }
+            Finding::Moved => panic!("nobody moved it: {record:?}"),
         }
         Look { record, finding, taken: position.taken }
     }

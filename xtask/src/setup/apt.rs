@@ -27,9 +27,7 @@ pub(crate) fn install(packages: &[&str]) -> Result<()> {
 
 fn apt() -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .args(["-o", LOCK_TIMEOUT])
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["-o", LOCK_TIMEOUT]).env("DEBIAN_FRONTEND", "noninteractive");
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command
 }

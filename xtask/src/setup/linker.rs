@@ -26,10 +26,7 @@ pub(crate) fn find_or_build(rustc: &Rustc) -> Result<PathBuf> {
         if works(&chosen) {
             return Ok(chosen);
         }
-        bail!(
-            "`{} --version` fails: unset ${OVERRIDE}, or name another",
-            chosen.display()
-        );
+        bail!("`{} --version` fails: unset ${OVERRIDE}, or name another", chosen.display());
     }
     let folder = folder(rustc)?;
     let linker = folder.join("bin/bpf-linker");
@@ -37,11 +34,7 @@ pub(crate) fn find_or_build(rustc: &Rustc) -> Result<PathBuf> {
         build(rustc, &folder)?;
     }
     if !works(&linker) {
-        bail!(
-            "{} does not run: remove {} and try again",
-            linker.display(),
-            folder.display()
-        );
+        bail!("{} does not run: remove {} and try again", linker.display(), folder.display());
     }
     Ok(linker)
 }
@@ -53,19 +46,12 @@ fn works(linker: &Path) -> bool {
 
 /// A name for all that the linker depends on, so that no two rustcs share one.
 fn folder(rustc: &Rustc) -> Result<PathBuf> {
-    let name = format!(
-        "bpf-linker-{VERSION}-rustc-{}-llvm{}",
-        rustc.release, rustc.llvm
-    );
+    let name = format!("bpf-linker-{VERSION}-rustc-{}-llvm{}", rustc.release, rustc.llvm);
     Ok(cache()?.join("gateway-xtask").join(name))
 }
 
 fn cache() -> Result<PathBuf> {
-    let folder = |name| {
-        env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     folder("XDG_CACHE_HOME")
         .or_else(|| folder("HOME").map(|home| home.join(".cache")))
         .context("nowhere to keep bpf-linker: set HOME or XDG_CACHE_HOME")
@@ -75,22 +61,13 @@ fn build(rustc: &Rustc, folder: &Path) -> Result<()> {
     let library = libllvm(rustc)?;
     let prefix = folder.join("llvm");
     link_library(&library, &prefix.join("lib"))?;
-    eprintln!(
-        "xtask: building bpf-linker for {} (once, a minute or two)",
-        library.display()
-    );
+    eprintln!("xtask: building bpf-linker for {} (once, a minute or two)", library.display());
     let mut install = sh::cargo();
     install.args("install --quiet --locked --force bpf-linker --version".split(' '));
     install.arg(VERSION);
-    install.args([
-        "--no-default-features",
-        "--features",
-        &format!("llvm-{}", rustc.llvm),
-    ]);
+    install.args(["--no-default-features", "--features", &format!("llvm-{}", rustc.llvm)]);
     install.arg("--root").arg(folder).stdin(Stdio::null());
-    install
-        .env("LLVM_PREFIX", &prefix)
-        .env_remove("CARGO_TARGET_DIR");
+    install.env("LLVM_PREFIX", &prefix).env_remove("CARGO_TARGET_DIR");
     for ours in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
         install.env_remove(ours);
     }
@@ -100,24 +77,14 @@ fn build(rustc: &Rustc, folder: &Path) -> Result<()> {
 /// The libLLVM that this rustc loads, from `ldd`'s lines `NAME => PATH (ADDRESS)`.
 fn libllvm(rustc: &Rustc) -> Result<PathBuf> {
     let binary = rustc.sysroot.join("bin/rustc");
-    let lines = sh::output(
-        Command::new("ldd")
-            .arg(&binary)
-            .env_remove("LD_LIBRARY_PATH"),
-    )?;
+    let lines = sh::output(Command::new("ldd").arg(&binary).env_remove("LD_LIBRARY_PATH"))?;
     find_libllvm(&lines).with_context(|| {
-        format!(
-            "{} loads no libLLVM: name a bpf-linker in ${OVERRIDE}",
-            binary.display()
-        )
+        format!("{} loads no libLLVM: name a bpf-linker in ${OVERRIDE}", binary.display())
     })
 }
 
 fn find_libllvm(lines: &str) -> Option<PathBuf> {
-    let line = lines
-        .lines()
-        .map(str::trim)
-        .find(|line| line.starts_with("libLLVM"))?;
+    let line = lines.lines().map(str::trim).find(|line| line.starts_with("libLLVM"))?;
     let (path, _address) = line.split_once(" => ")?.1.rsplit_once(" (")?;
     Some(path.into())
 }

@@ -41,12 +41,7 @@ pub(crate) fn bpffs() -> Result<()> {
 /// `cargo xtask setup`: all steps, and what they found.
 pub(crate) fn report() -> Result<()> {
     let Toolchain { rustc, linker } = toolchain()?;
-    println!(
-        "rustc   {} {} (LLVM {})",
-        rustc.release,
-        rustc.path.display(),
-        rustc.llvm
-    );
+    println!("rustc   {} {} (LLVM {})", rustc.release, rustc.path.display(), rustc.llvm);
     println!("linker  {}", linker.display());
     environment()?;
     println!("tools   {}", tools::names());

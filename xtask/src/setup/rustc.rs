@@ -61,10 +61,7 @@ fn find() -> Result<Rustc> {
             Err(error) => unfit.push(format!("{error:#}")),
         }
     }
-    bail!(
-        "no rustc fit for BPF: {}; name one in ${OVERRIDE}",
-        unfit.join("; ")
-    )
+    bail!("no rustc fit for BPF: {}; name one in ${OVERRIDE}", unfit.join("; "))
 }
 
 /// Where rustup keeps this toolchain's rustc, if it is installed.
@@ -88,12 +85,7 @@ fn inspect(path: &Path) -> Result<Rustc> {
     let (release, llvm) = parse(&version)
         .with_context(|| format!("`{} -vV` names no release or LLVM", path.display()))?;
     check(&release, llvm).with_context(|| format!("{} is unfit", path.display()))?;
-    Ok(Rustc {
-        path: path.to_owned(),
-        sysroot,
-        release,
-        llvm,
-    })
+    Ok(Rustc { path: path.to_owned(), sysroot, release, llvm })
 }
 
 /// Release and LLVM's major version out of `rustc -vV`.
@@ -108,10 +100,7 @@ fn check(release: &str, llvm: u32) -> Result<()> {
         bail!("it is {release}, older than the {NEEDED} that Cargo.toml asks for");
     }
     if !linker::LLVM.contains(&llvm) {
-        bail!(
-            "it has LLVM {llvm}, and bpf-linker can do {:?}",
-            linker::LLVM
-        );
+        bail!("it has LLVM {llvm}, and bpf-linker can do {:?}", linker::LLVM);
     }
     Ok(())
 }

@@ -51,18 +51,11 @@ pub(crate) fn names() -> String {
 }
 
 fn missing() -> Vec<&'static Tool> {
-    TOOLS
-        .iter()
-        .filter(|tool| sh::find(tool.program).is_none())
-        .collect()
+    TOOLS.iter().filter(|tool| sh::find(tool.program).is_none()).collect()
 }
 
 fn programs(tools: &[&Tool]) -> String {
-    tools
-        .iter()
-        .map(|tool| tool.program)
-        .collect::<Vec<_>>()
-        .join(" ")
+    tools.iter().map(|tool| tool.program).collect::<Vec<_>>().join(" ")
 }
 
 fn packages(tools: &[&Tool]) -> Vec<&'static str> {
