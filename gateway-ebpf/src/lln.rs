@@ -64,7 +64,12 @@ fn leave(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
             let (payload, end) = (position(payload.get()), position(end.get()));
             datagram(frame, ip, ports, payload, end)?
         }
-        _ => admit::admit(&ip.destination, &ip.source, 0, Side::Lln)?,
+        Upper::Tcp { .. }
+        | Upper::Icmp { .. }
+        | Upper::Fragment
+        | Upper::RoutingHeader
+        | Upper::HopByHop
+        | Upper::Other => admit::admit(&ip.destination, &ip.source, 0, Side::Lln)?,
     };
     account(&admitted, ip);
     Ok(Outcome::Checked)

@@ -28,7 +28,11 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
     };
     let port = match upper {
         Upper::Udp { ports, .. } | Upper::Tcp { ports } => ports.destination,
-        _ => return Ok(Outcome::Untouched),
+        Upper::Icmp { .. }
+        | Upper::Fragment
+        | Upper::RoutingHeader
+        | Upper::HopByHop
+        | Upper::Other => return Ok(Outcome::Untouched),
     };
     if let Some(scope) = ip.destination.multicast_scope() {
         let coap = port == COAP_PORT || settings::is_dtls_port(port);

@@ -35,10 +35,9 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
     if !settings::in_lln(&ip.destination) {
         return own::check(frame, &ip);
     }
-    if ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4 {
-        if let Some(outcome) = related::check(frame, &ip)? {
-            return Ok(outcome);
-        }
+    let icmp = ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4;
+    if icmp && let Some(outcome) = related::check(frame, &ip)? {
+        return Ok(outcome);
     }
     // 3. Admission: here an attack ends.
     if !admit::may_be_listed(&ip.source) {

@@ -1,6 +1,6 @@
 //! The command line as an administrator and as a script meet it.
 
-use std::{collections::BTreeMap, fs, path::Path, process::Command, time::Duration};
+use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use gateway_common::abi;
@@ -10,7 +10,7 @@ use tests::{
         Capture, Child, Gateway, Injector, Lab, Namespace,
         gateway::{EVERYDAY, ROOMY},
         pcap,
-        topology::{ATTACKER, BACKEND, BACKEND_2, NODE, NODE_2, ROUTER},
+        topology::{ATTACKER, BACKEND, NODE, NODE_2, ROUTER},
         until,
     },
     need,
@@ -176,27 +176,6 @@ fn errors_name_the_key_the_value_and_what_to_do() -> Result<()> {
     fs::write(gateway.allow_file(), "[[allow]]\nsource = \"ff02::1\"\n")?;
     let (_, said) = gateway.refused(&["allow", "list"])?;
     assert!(said.contains("source") && said.contains("ff02::1"), "{said}");
-    Ok(())
-}
-
-#[test]
-fn an_entry_that_could_never_be_of_use_is_refused() -> Result<()> {
-    need::root_and_tools(&[]);
-    let namespace = Namespace::new("alone")?;
-    let config = format!("{EVERYDAY}[lln]\nprefixes = [\"2001:db8:1::/64\"]\n");
-    let gateway = Gateway::new(&namespace, &config)?;
-    let (source, outside) = (BACKEND.to_string(), BACKEND_2.to_string());
-    let useless: [(&[&str], &str); 3] = [
-        (&["allow", "add", &source, "--port", "80"], "lln.dtls_ports"),
-        (&["allow", "add", &source, "--node", &outside], "not in the LLN"),
-        (&["allow", "add", "2001:db8:1::5"], "in the LLN itself"),
-    ];
-    for (words, part) in useless {
-        let (code, said) = gateway.refused(words)?;
-        assert_eq!(code, 1, "{said}");
-        assert!(said.contains(part), "{words:?}: no {part:?} in: {said}");
-    }
-    assert_eq!(gateway.json(&["allow", "list"])?["allow"], serde_json::json!([]));
     Ok(())
 }
 
@@ -390,112 +369,4 @@ fn bpftool_reads_the_state_by_name() -> Result<()> {
         }
     }
     Ok(())
-}
-
-#[test]
-fn edits_by_hand_are_taken_over() -> Result<()> {
-    need::root_and_tools(&[]);
-    let lab = Lab::new()?;
-    let mut gateway = start(&lab)?;
-    let in_force =
-        |gateway: &Gateway<'_>, source: std::net::Ipv6Addr| gateway.source(source).is_ok();
-    let text = fs::read_to_string(gateway.allow_file())?;
-    let by_hand = format!("# ours\n{text}\n[[allow]]\nsource = \"{BACKEND_2}\" # spare\n");
-    fs::write(gateway.allow_file(), &by_hand)?;
-    assert!(until(SOON, || in_force(&gateway, BACKEND_2)), "{}", gateway.log());
-    // the command line keeps what a person wrote
-    gateway.allow(ATTACKER, &["--rate", "5/s"])?;
-    let text = fs::read_to_string(gateway.allow_file())?;
-    assert!(text.contains("# ours") && text.contains("# spare"), "{text}");
-    gateway.kill();
-    gateway.run()?;
-    let list = gateway.json(&["allow", "list"])?;
-    let sources: Vec<_> = list["allow"].as_array().context("a list")?.iter().collect();
-    let names: Vec<_> = sources.iter().filter_map(|entry| entry["source"].as_str()).collect();
-    assert_eq!(names, [BACKEND, BACKEND_2, ATTACKER].map(|address| address.to_string()));
-    assert!(sources.iter().all(|entry| entry["in_force"] == true), "{list}");
-    assert_eq!(sources[0]["comment"], "pump station 7");
-    assert_eq!(sources[2]["packets"], serde_json::json!({ "per_second": 5, "burst": 10 }));
-
-    fs::remove_file(gateway.allow_file())?;
-    assert!(until(SOON, || !in_force(&gateway, BACKEND)), "{}", gateway.log());
-    Ok(())
-}
-
-#[test]
-fn entries_that_have_lapsed_are_swept_out_of_the_list() -> Result<()> {
-    need::root_and_tools(&[]);
-    let lab = Lab::new()?;
-    let gateway = start(&lab)?;
-    gateway.allow(ATTACKER, &["--for", "1s"])?;
-    let lapsed =
-        until(SOON, || gateway.text(&["allow", "list"]).is_ok_and(|t| t.contains("lapsed")));
-    assert!(lapsed, "{}", gateway.text(&["allow", "list"])?);
-    gateway.allow(BACKEND_2, &[])?;
-    let text = fs::read_to_string(gateway.allow_file())?;
-    assert!(!text.contains(&ATTACKER.to_string()), "{text}");
-    let list = gateway.json(&["allow", "list"])?;
-    assert_eq!(list["allow"].as_array().map(Vec::len), Some(2), "{list}");
-    Ok(())
-}
-
-#[test]
-fn an_editor_beside_the_command_line_loses_nothing() -> Result<()> {
-    need::root_and_tools(&[]);
-    let namespace = Namespace::new("alone")?;
-    let gateway = Gateway::new(&namespace, EVERYDAY)?;
-    let mut all: Vec<Child> = (1..=8)
-        .map(|n| Child::spawn(gateway.command(&["allow", "add", &format!("2001:db8:c::{n}")])))
-        .collect::<Result<_>>()?;
-    for one in &mut all {
-        let status = one.wait(SOON)?;
-        ensure!(status.success(), "{}", one.output());
-    }
-    let list = gateway.json(&["allow", "list"])?;
-    assert_eq!(list["allow"].as_array().map(Vec::len), Some(8), "{list}");
-    Ok(())
-}
-
-#[test]
-fn manual_pages_and_completions_are_generated() -> Result<()> {
-    need::root_and_tools(&["man"]);
-    let namespace = Namespace::new("alone")?;
-    let gateway = Gateway::new(&namespace, EVERYDAY)?;
-    let folder = gateway.folder().join("man");
-    gateway.text(&["man", "--out", &folder.display().to_string()])?;
-    for (page, word) in
-        [("gateway.1", "Exit status"), ("gateway-run.1", "--once"), ("gateway-drops.1", "--watch")]
-    {
-        let shown = manual(&folder.join(page))?;
-        assert!(shown.contains(word), "{page}: no {word:?} in\n{shown}");
-    }
-    for shell in ["bash", "zsh", "fish"] {
-        let script = gateway.text(&["completions", shell])?;
-        assert!(script.contains("explain"), "{shell}");
-    }
-    let bash = gateway.folder().join("gateway.bash");
-    fs::write(&bash, gateway.text(&["completions", "bash"])?)?;
-    let status = Command::new("bash").arg("-n").arg(&bash).status()?;
-    assert!(status.success(), "bash reads its completions");
-    Ok(())
-}
-
-/// A page as `man` shows it, without its overstrikes.
-fn manual(page: &Path) -> Result<String> {
-    let output = Command::new("man")
-        .args(["--warnings", "-l", "-Tutf8"])
-        .arg(page)
-        .env("MANWIDTH", "200")
-        .output()?;
-    ensure!(output.status.success(), "{page:?}: {}", String::from_utf8_lossy(&output.stderr));
-    let text = String::from_utf8_lossy(&output.stdout);
-    let mut plain = String::new();
-    for letter in text.chars() {
-        if letter == '\u{8}' {
-            plain.pop();
-        } else {
-            plain.push(letter);
-        }
-    }
-    Ok(plain)
 }

@@ -13,7 +13,7 @@ use tests::{
         Capture, Gateway, Injector, Lab,
         gateway::{EVERYDAY, ROOMY},
         link::{self, End},
-        topology::{ATTACKER, BACKEND, LLN, MAC_AT0, MAC_ATTACKER, NODE, at},
+        topology::{ATTACKER, BACKEND, LLN, MAC_AT0, MAC_ATTACKER, NODE},
         until,
     },
     need,
@@ -229,9 +229,8 @@ fn a_missing_interface_is_named_with_those_that_are_there() -> Result<()> {
         assert!(said.contains(word), "no {word:?} in: {said}");
     }
     assert!(!gateway.bpffs().join("links").exists(), "nothing is attached by halves");
-    let (code, said) = gateway.refused(&["config", "check", "--interfaces"]).unwrap_or_default();
-    assert_eq!((code, said.as_str()), (0, ""), "the file itself is good here");
-    Ok(())
+    // its own interfaces are all there
+    gateway.text(&["config", "check", "--interfaces"]).map(drop)
 }
 
 #[test]
@@ -270,6 +269,5 @@ fn an_interface_that_comes_back_is_filtered_again() -> Result<()> {
     gateway.allow(BACKEND, &[])?;
     let _server = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
     let client = coap::Client::new(&lab.backend, Flavour::OpenSsl, &psk).timeout(SOON);
-    assert_eq!(at(NODE, COAPS).port(), 5684);
     client.get(NODE.into(), "time").map(drop)
 }

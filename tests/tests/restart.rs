@@ -134,6 +134,25 @@ fn links(lab: &Lab, program: u64) -> Result<usize> {
     Ok(all.iter().filter(|link| link["prog_id"] == program).count())
 }
 
+/// Runs `task` while the attacker sends without a pause, and says how many frames that were.
+fn under_fire(wire: &Injector, task: impl FnOnce() -> Result<()>) -> Result<u64> {
+    let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
+    thread::scope(|scope| {
+        let fire = scope.spawn(|| -> Result<()> {
+            while !over.load(Ordering::Relaxed) {
+                let frame = record(ATTACKER, sent.fetch_add(10, Ordering::Relaxed));
+                wire.flood(&[frame], 10, Some(5_000))?;
+            }
+            Ok(())
+        });
+        let result = task();
+        over.store(true, Ordering::Relaxed);
+        fire.join().expect("the fire does not panic")?;
+        result
+    })?;
+    Ok(sent.into_inner())
+}
+
 /// The XDP program of an interface.
 fn attached(lab: &Lab, interface: &str) -> Result<Option<u64>> {
     let output = lab.router.run(&["ip", "-j", "-d", "link", "show", "dev", interface])?;
@@ -154,32 +173,17 @@ fn an_upgrade_replaces_the_program_and_no_packet_gets_past_it() -> Result<()> {
         Ok((link["id"].clone(), link["prog_id"].clone()))
     };
     let (first, program) = link()?;
-    let (over, sent) = (AtomicBool::new(false), AtomicU64::new(0));
-    thread::scope(|scope| -> Result<()> {
-        let flood = scope.spawn(|| {
-            while !over.load(Ordering::Relaxed) {
-                let number = sent.fetch_add(1, Ordering::Relaxed);
-                scene.wire.send(&record(ATTACKER, number)).expect("the wire takes frames");
-                thread::sleep(Duration::from_micros(200));
-            }
-        });
-        let gateway = &mut scene.gateway;
-        let upgrades = (|| {
-            for _ in 0..3 {
-                gateway.kill();
-                gateway.run()?;
-            }
-            gateway.reload("reloaded").map(drop)
-        })();
-        over.store(true, Ordering::Relaxed);
-        flood.join().expect("the flood does not panic");
-        upgrades
+    let sent = under_fire(&scene.wire, || {
+        for _ in 0..3 {
+            scene.gateway.kill();
+            scene.gateway.run()?;
+        }
+        scene.gateway.reload("reloaded").map(drop)
     })?;
     let (last, replaced) = link()?;
     assert_eq!(first, last, "the link is the same");
     assert_ne!(program, replaced, "the program is another");
     assert_eq!(attached(&lab, "wan0")?, replaced.as_u64());
-    let sent = sent.into_inner();
     assert!(sent > 100, "{sent}");
     scene.gateway.wait_for_drops("no_lease", sent, SOON)?;
     assert_eq!(scene.gateway.dropped("no_lease")?, sent);
@@ -195,8 +199,10 @@ fn another_capacity_keeps_the_allow_list_and_lets_nothing_through() -> Result<()
     scene.passes(1)?;
     let smaller = format!("{EVERYDAY}{ROOMY}[sources]\ncapacity = 128\n[replay]\npages = 64\n");
     scene.gateway.configure(&smaller)?;
-    scene.gateway.kill();
-    scene.gateway.run()?;
+    under_fire(&scene.wire, || {
+        scene.gateway.kill();
+        scene.gateway.run()
+    })?;
     let log = scene.gateway.log();
     assert!(log.contains("maps of another size or version were replaced"), "{log}");
     assert_eq!(scene.gateway.json(&["sources"])?["sources"][0]["source"], BACKEND.to_string());
@@ -207,6 +213,7 @@ fn another_capacity_keeps_the_allow_list_and_lets_nothing_through() -> Result<()
     scene.gateway.forbid(BACKEND)?;
     scene.ends(BACKEND, 3, "no_lease")?;
     assert!(!scene.gateway.bpffs().join("next").exists());
+    assert_eq!(scene.arrived(ATTACKER), 0);
     Ok(())
 }
 

@@ -23,11 +23,11 @@ use gateway_common::{
 use gateway_user::dataplane::object::{self, Capacity};
 
 /// Instructions that the verifier may walk through; the kernel's limit is a million.
-const VERIFIED_MAX: [(&str, u32); 2] = [("wan", 400_000), ("lln", 150_000)];
+const VERIFIED_MAX: [(&str, u32); 2] = [("wan", 400_000), ("lln", 200_000)];
 /// Bytes of instructions as the kernel keeps them.
-const TRANSLATED_MAX: u32 = 96 << 10;
+const TRANSLATED_MAX: u32 = 80 << 10;
 /// Bytes of stack over the deepest chain of calls; the kernel's limit is 512.
-const STACK_MAX: u32 = 512;
+const STACK_MAX: u32 = 480;
 /// Bytes of all maps at their usual sizes.
 const MAPS_MAX: u64 = 48 << 20;
 

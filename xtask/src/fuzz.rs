@@ -1,6 +1,9 @@
 //! `cargo xtask fuzz`: one target of tests/fuzz for a while. Only this needs a nightly compiler.
 use core::num::NonZeroU32;
-use std::process::{Command, Stdio};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result};
 
@@ -21,8 +24,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure_nightly()?;
     ensure_cargo_fuzz()?;
     let limit = format!("-max_total_time={}", args.seconds);
+    // what is found goes into the first folder; the second, the committed corpus, is only read
+    let found = sh::root().join("target/fuzz").join(&args.target);
+    fs::create_dir_all(&found)?;
+    let corpus = format!("corpus/{}", args.target);
     let mut fuzz = nightly_cargo();
-    fuzz.args(["fuzz", "run", &args.target, "--", &limit]);
+    fuzz.args(["fuzz", "run", &args.target]).arg(found).args([&corpus, "--", &limit]);
     fuzz.current_dir(sh::root().join("tests/fuzz"));
     sh::become_child(fuzz.env_remove("CARGO_TARGET_DIR"))
 }

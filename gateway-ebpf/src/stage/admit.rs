@@ -59,7 +59,7 @@ pub(crate) fn may_be_listed(source: &Address) -> bool {
         if i as u32 >= control.prefix_count {
             break;
         }
-        let length = control.prefix_lengths[i];
+        let Some(length) = control.prefix_lengths.get(i).copied() else { break };
         if speaks_of(source, length)
             && maps::is_set(filter::prefix(key, &Prefix::new(*source, length).address, length))
         {
@@ -99,7 +99,7 @@ fn find(source: &Address, now: u64) -> Option<Found> {
             if i as u32 >= control.prefix_count {
                 break;
             }
-            let length = control.prefix_lengths[i];
+            let Some(length) = control.prefix_lengths.get(i).copied() else { break };
             let address = Prefix::new(*source, length).address;
             if speaks_of(source, length)
                 && let Some(lease) = maps::prefix(&PrefixKey { address, length: length.into() })
@@ -131,7 +131,7 @@ pub(crate) fn node_of(node: &Address) -> u32 {
     let (high, low) = node.raw_words();
     let hash = settings::key().hash([high, low, 2]);
     let tag = hash | 1;
-    let first = hash as u32 % NODES_MAX & !(NODE_WAYS - 1);
+    let first = (hash as u32 % NODES_MAX) & !(NODE_WAYS - 1);
     let mut i = 0;
     while i < NODE_WAYS {
         if let Some(state) = maps::node(first + i) {

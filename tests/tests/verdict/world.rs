@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{Mutex, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -128,6 +129,17 @@ pub fn settings() -> Settings {
     settings
 }
 
+/// A refusal can take the kernel half a minute: one with the same settings is not asked for again.
+fn load(settings: &Settings) -> Replica {
+    static REFUSED: Mutex<Vec<Settings>> = Mutex::new(Vec::new());
+    let refused = || REFUSED.lock().unwrap_or_else(PoisonError::into_inner);
+    assert!(!refused().contains(settings), "the programs do not load, as another test said");
+    Replica::new(settings, &CAPACITY).unwrap_or_else(|error| {
+        refused().push(*settings);
+        panic!("the programs do not load (as root they should): {error:?}")
+    })
+}
+
 /// A filter with its allow-list.
 pub struct World {
     /// The filter.
@@ -146,7 +158,7 @@ impl World {
     pub fn with(change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = settings();
         change(&mut settings);
-        let replica = Replica::new(&settings, &CAPACITY).expect("the programs load: run as root");
+        let replica = load(&settings);
         let mut own =
             replica.maps().index::<Address, u32>("OWN").expect("the map of own addresses");
         let addresses: [IpAddr; 3] = [ROUTER.into(), ROUTER_LLN.into(), ROUTER_V4.into()];
