@@ -30,19 +30,19 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
     let Ok(Some(ip)) = parse::network(frame, settings::link()) else {
         return Ok(Outcome::Untouched);
     };
-    let ip = kernel::joined(ip);
     // 2. Is it ours?
     if !settings::in_lln(&ip.destination) {
-        return own::check(frame, &ip);
+        return own::check(frame, &kernel::joined(ip));
     }
     let icmp = ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4;
-    if icmp && let Some(outcome) = related::check(frame, &ip)? {
+    if icmp && let Some(outcome) = related::check(frame, &kernel::joined(ip))? {
         return Ok(outcome);
     }
     // 3. Admission: here an attack ends.
     if !admit::may_be_listed(&ip.source) {
         return Err(Reason::NoLease.into());
     }
+    let ip = kernel::joined(ip);
     if settings::in_lln(&ip.source) {
         return Err(Reason::SpoofedSource.into());
     }

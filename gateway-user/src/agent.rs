@@ -188,6 +188,7 @@ pub fn start(config: &Config) -> Result<Running, Error> {
     let plan = plan(config)?;
     let _lock = allow::lock(&config.state.allow)?;
     let grants = grants(config)?;
+    tracing::info!("loading: the kernel checks the programs, which takes a few seconds");
     let running = attach::start(&Pins::new(&config.state.bpffs), &plan, |maps| {
         own(maps)?;
         Grants::open(maps)?.sync(&grants).map(|_| ())

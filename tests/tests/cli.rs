@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, process::Command, time::Duration};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use gateway_common::abi;
 use serde_json::Value;
 use tests::{

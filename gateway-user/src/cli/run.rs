@@ -81,7 +81,7 @@ fn announce(context: &Context, config: &Config, running: &Running) -> anyhow::Re
         text.push_str(&format!("{name}: no longer filtered\n"));
     }
     if running.renewed {
-        text.push_str("maps of another size or version were replaced: budgets start afresh\n");
+        text.push_str("maps of another size or version were replaced: budgets and replay memory start afresh\n");
     }
     text.push_str(&format!(
         "filtering; state under {}, allow-list {}\n",

@@ -112,6 +112,7 @@ fn replay(world: &mut World) -> Result<String> {
         .collect();
     let session: Vec<Vec<u8>> = World::to_node(&frames)
         .into_iter()
+        .filter(|(_, datagram)| datagram.src.ip() == IpAddr::from(BACKEND))
         .filter(|(_, datagram)| holds_more_than_plaintext(&datagram.payload))
         .map(|(frame, _)| frame)
         .collect();
