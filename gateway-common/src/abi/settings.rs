@@ -42,7 +42,7 @@ pub struct Settings {
     pub seen_mask: u32,
     /// Slots of `SOURCE_STATE` that leases own; shared ones follow.
     pub sources: u32,
-    /// Which kernel clock tick the coarse clock advances by, in ns.
+    /// Zero: keeps the words after it aligned.
     pub reserved: u32,
     /// What hashes are keyed with.
     pub secret: u64,
@@ -99,10 +99,4 @@ impl Settings {
     pub fn in_lln(&self, address: &Address) -> bool {
         self.lln_prefixes.iter().any(|prefix| prefix.contains(address))
     }
-}
-
-/// Whether `port` is one of `ports`.
-#[inline(always)]
-pub fn is_one_of(ports: &[u16; PORTS_MAX], port: u16) -> bool {
-    port != 0 && ports.contains(&port)
 }
