@@ -2,3 +2,15 @@
 //! keys map TLS to it (E2E §V-B).
 #![no_std]
 #![forbid(unsafe_code)]
+
+mod config;
+mod counters;
+mod env;
+mod psk;
+mod server;
+
+pub use config::{Config, Cookie, Evict, Suite};
+pub use counters::Counters;
+pub use env::{Instant, Peer, Random};
+pub use psk::{IDENTITY_MAX, PSK_MAX, Psk, PskStore};
+pub use server::{Origin, Output, SendError, Server, SessionId, Why};
