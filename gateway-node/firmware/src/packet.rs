@@ -50,9 +50,8 @@ pub fn read(packet: &mut [u8]) -> Option<Packet<'_>> {
     if version != 6 || destination.is_multicast() || source.is_multicast() {
         return None;
     }
-    let body = packet.get_mut(IPV6_HEADER_LEN..end)?;
     match next {
-        IpProtocol::Udp => datagram(source, destination, body),
+        IpProtocol::Udp => datagram(source, destination, packet.get_mut(IPV6_HEADER_LEN..end)?),
         IpProtocol::Icmpv6 => echo(packet, source, destination),
         IpProtocol::HopByHop
         | IpProtocol::Icmp
@@ -139,14 +138,14 @@ mod tests {
         let (mut buffer, length) = hello();
         assert_eq!(length, HEADERS + 5);
         let packet = read(&mut buffer[..length]).expect("a datagram");
-        assert_eq!(packet, Packet::Datagram(PATH, &mut b"hello".to_owned()));
+        assert_eq!(packet, Packet::Datagram(PATH, &mut { *b"hello" }));
     }
 
     #[test]
     fn padding_after_the_packet_is_not_its_payload() {
         let (mut buffer, length) = hello();
         let packet = read(&mut buffer[..length + 3]).expect("a datagram");
-        assert_eq!(packet, Packet::Datagram(PATH, &mut b"hello".to_owned()));
+        assert_eq!(packet, Packet::Datagram(PATH, &mut { *b"hello" }));
     }
 
     #[test]
@@ -159,7 +158,7 @@ mod tests {
                 // class, flow label and hop limit are in no checksum
                 Some(Packet::Datagram(PATH, payload)) => {
                     assert_eq!(payload, b"hello", "bit {bit}");
-                    assert!((4..32).contains(&bit) || (56..64).contains(&bit), "bit {bit}");
+                    assert!(matches!(bit, 0..4 | 8..32 | 56..64), "bit {bit}");
                 }
                 Some(other) => panic!("bit {bit}: {other:?}"),
             }

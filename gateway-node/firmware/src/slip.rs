@@ -32,12 +32,15 @@ impl<const N: usize> Default for Decoder<N> {
 impl<const N: usize> Decoder<N> {
     /// Takes the next byte; gives the packet that it completes. Empty packets, and those that are
     /// too long or wrongly escaped, are dropped.
-    pub fn push(&mut self, byte: u8) -> Option<&mut [u8]> {
+    pub fn push(&mut self, byte: u8) -> Option<&[u8]> {
         if self.state == State::Complete {
             self.begin();
         }
         match (self.state, byte) {
-            (State::Inside, END) if self.length > 0 => return self.complete(),
+            (State::Inside, END) if self.length > 0 => {
+                self.state = State::Complete;
+                return self.packet.get(..self.length);
+            }
             (State::Inside | State::Escaped | State::Lost, END) => self.begin(),
             (State::Inside, ESC) => self.state = State::Escaped,
             (State::Inside, byte) => self.append(byte),
@@ -51,11 +54,6 @@ impl<const N: usize> Decoder<N> {
     fn begin(&mut self) {
         self.length = 0;
         self.state = State::Inside;
-    }
-
-    fn complete(&mut self) -> Option<&mut [u8]> {
-        self.state = State::Complete;
-        self.packet.get_mut(..self.length)
     }
 
     fn append(&mut self, byte: u8) {
@@ -89,7 +87,7 @@ mod tests {
 
     fn decode(line: &[u8]) -> Vec<Vec<u8>> {
         let mut decoder = Decoder::<8>::default();
-        line.iter().filter_map(|&byte| decoder.push(byte).map(|packet| packet.to_vec())).collect()
+        line.iter().filter_map(|&byte| decoder.push(byte).map(<[u8]>::to_vec)).collect()
     }
 
     #[test]
