@@ -3,11 +3,17 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 mod config;
 mod counters;
+mod crypto;
 mod env;
 mod psk;
 mod server;
+#[cfg(test)]
+mod testing;
 
 pub use config::{Config, Cookie, Evict, Suite};
 pub use counters::Counters;
