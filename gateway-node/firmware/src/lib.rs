@@ -14,8 +14,12 @@
 #[cfg(target_os = "none")]
 pub mod board;
 pub mod coap;
+pub mod connection;
+pub mod engine;
 #[cfg(target_os = "none")]
 pub mod host;
 pub mod http;
 pub mod packet;
 pub mod slip;
+#[cfg(target_os = "none")]
+pub mod stopwatch;
