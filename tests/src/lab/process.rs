@@ -107,8 +107,13 @@ impl Child {
 
     /// Writes a line to the program's standard input.
     pub fn send_line(&mut self, line: &str) -> Result<()> {
+        self.send(format!("{line}\n").as_bytes())
+    }
+
+    /// Writes bytes to the program's standard input.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let stdin = self.stdin.as_mut().context("standard input is closed")?;
-        stdin.write_all(format!("{line}\n").as_bytes())?;
+        stdin.write_all(bytes)?;
         Ok(stdin.flush()?)
     }
 
