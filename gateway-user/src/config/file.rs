@@ -68,6 +68,7 @@ section! {
         suites: Vec<String> = vec!["TLS_PSK_WITH_AES_128_CCM_8".to_owned()],
         max_datagram: i64 = 1280,
         window: i64 = 1,
+        cookies: bool = false,
         limits: MapperLimits = MapperLimits::default(),
         timers: MapperTimers = MapperTimers::default(),
         routing: MapperRouting = MapperRouting::default(),
@@ -120,6 +121,8 @@ section! {
         max_datagram: Option<i64> = None,
         #[serde(skip_serializing_if = "Option::is_none")]
         window: Option<i64> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cookies: Option<bool> = None,
     }
 }
 
@@ -188,6 +191,7 @@ impl File {
             suites: Some(Vec::new()),
             max_datagram: Some(0),
             window: Some(0),
+            cookies: Some(false),
             ..MapperNode::default()
         };
         Self { mapper: Mapper { node: vec![node], ..Mapper::default() }, ..Self::default() }

@@ -41,6 +41,8 @@ pub struct Leg {
     pub max_datagram: u32,
     /// Records on their way to it that it has not acknowledged.
     pub window: u8,
+    /// Whether it may ask for a cookie.
+    pub cookies: bool,
 }
 
 /// How much at once.

@@ -37,6 +37,7 @@ fn leg(file: &file::Mapper) -> Result<Leg, Fault> {
         suites: suites("mapper", &file.suites)?,
         max_datagram: number("mapper.max_datagram", file.max_datagram, DATAGRAM)?,
         window: window("mapper", file.window)?,
+        cookies: file.cookies,
     })
 }
 
@@ -72,6 +73,7 @@ fn node(place: usize, file: &file::MapperNode, default: &Leg) -> Result<Node, Fa
                 number(&format!("{table}.max_datagram"), size, DATAGRAM)
             })?,
             window: file.window.map_or(Ok(default.window), |size| window(&table, size))?,
+            cookies: file.cookies.unwrap_or(default.cookies),
         },
     })
 }

@@ -65,7 +65,7 @@ fn a_wrong_value_names_line_key_and_what_is_allowed() {
         (
             format!("{LAMP}adress = \"::1\"\n"),
             "4: unknown key mapper.node[0].adress (did you mean address?); known here: address, \
-             dtls_port, max_datagram, name, ports, server_names, suites, window",
+             cookies, dtls_port, max_datagram, name, ports, server_names, suites, window",
         ),
         (format!("{LAMP}window = \"two\"\n"), "4: mapper.node[0].window = \"two\": expected i64"),
         ("[mapper]\nwindow = 5\n".to_owned(), "2: mapper.window = 5: expected 1 to 4"),
