@@ -39,7 +39,7 @@ impl Connection {
     pub fn handle_timeout(&mut self, _now: Instant) {}
 
     /// The next thing to do, `None` for now if there is none.
-    pub fn poll_output(&mut self, _now: Instant) -> Option<Output> {
+    pub fn poll_output(&mut self) -> Option<Output> {
         None
     }
 

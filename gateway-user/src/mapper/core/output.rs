@@ -25,7 +25,7 @@ const FRONT: usize = record::DTLS_HEADER + ack::LENGTH + record::DTLS_HEADER;
 
 /// UDP payload for the node: headers of the gateway's making, then the payload as it came, so that
 /// a record's fragment is never copied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
     front: [u8; FRONT],
     length: u8,

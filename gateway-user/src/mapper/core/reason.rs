@@ -2,7 +2,10 @@
 //! where one can still be read, the alert for the back-end.
 use std::fmt;
 
-use gateway_common::mapping::record::{self, TlsHeader};
+use gateway_common::{
+    mapping::record::{self, TlsHeader},
+    wire::dtls::content,
+};
 
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,9 +52,8 @@ pub enum Reason {
     Idle,
 }
 
-/// Alert levels and descriptions (RFC 5246 §7.2, RFC 6066 §9).
-const FATAL: u8 = 2;
-const ALERT: u8 = 21;
+/// The level of an alert that ends the connection (RFC 5246 §7.2).
+pub(super) const FATAL: u8 = 2;
 
 impl Reason {
     /// All of them, in the order of their declaration.
@@ -112,7 +114,8 @@ impl Reason {
     /// offers fewer key shares gets through (RFC 5246 §7.2.2).
     pub fn alert(self) -> Option<[u8; 7]> {
         let description = self.description()?;
-        let header = TlsHeader { content: ALERT, version: record::TLS12, length: 2 }.write();
+        let header =
+            TlsHeader { content: content::ALERT, version: record::TLS12, length: 2 }.write();
         let [content, major, minor, high, low] = header;
         Some([content, major, minor, high, low, FATAL, description])
     }
@@ -161,7 +164,7 @@ impl fmt::Display for Reason {
             Self::RecordTooLarge => {
                 "a record does not fit the node's network: \
                  let the back-end negotiate max_fragment_length"
-            },
+            }
             Self::Renegotiation => "renegotiation, which is not mapped",
             Self::HandshakeTimeout => "the handshake did not end in time",
             Self::NoAnswer => "the node does not acknowledge what it is sent",
