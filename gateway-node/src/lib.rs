@@ -21,6 +21,8 @@ mod server;
 mod session;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod transcript;
 mod window;
 mod writer;

@@ -1,0 +1,4 @@
+//! A server and clients of both protocols.
+
+mod handshake;
+mod network;

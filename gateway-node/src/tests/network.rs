@@ -1,0 +1,1 @@
+//! Bad networks: loss, duplication, re-ordering, by seed.
