@@ -196,6 +196,13 @@ impl Client {
         body
     }
 
+    /// Begins with the second ClientHello, as if a border had asked for the first.
+    pub(crate) fn verified(&mut self, cookie: &[u8]) {
+        self.cookie = cookie.to_vec();
+        self.message_seq = 1;
+        self.expected = 1;
+    }
+
     pub(crate) fn start(&mut self, now: u64) {
         self.transcript.clear();
         let wire = self.hello_body(true);
@@ -285,10 +292,6 @@ impl Client {
             }
             self.out.push_back(record);
         }
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        self.unsent.is_empty() && self.unacked.is_empty()
     }
 
     pub(crate) fn deadline(&self) -> Option<u64> {

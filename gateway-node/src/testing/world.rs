@@ -213,6 +213,11 @@ impl World {
         self.events(client).iter().any(|event| matches!(event, Event::Connected { .. }))
     }
 
+    /// Whether the server has forgotten everybody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.server.is_empty()
+    }
+
     /// What a client got, one after another.
     pub(crate) fn received(&self, client: usize) -> Vec<u8> {
         self.events(client)
