@@ -28,7 +28,7 @@ const MCU: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x20);
 /// The router's port that leads to it.
 const PORT: u16 = 8443;
 const LINE: &str = "mcu0";
-const HELLO: &str = "hello from a Cortex-M3";
+const HELLO: &str = "hello from a Cortex-M3 with 64 KiB of RAM, no heap";
 /// CoAP for a client that sends lines: non-confirmable, GET, /hello, with the line's end as payload.
 const GET_HELLO: &[u8] = b"\x50\x01\x00\x01\xb5hello\xff\n";
 const GET_HTTP: &[u8] = b"GET /hello HTTP/1.1\r\nHost: node\r\n\r\n";

@@ -113,20 +113,36 @@ pub fn cycles() -> u32 {
     }
 }
 
-/// Most bytes of stack that were in use at once since the start.
+unsafe extern "C" {
+    static mut __sheap: u32;
+    static _stack_start: u32;
+}
+
+/// Most bytes of stack that were in use at once, since the start or [`paint_stack`].
 pub fn stack_used() -> usize {
-    unsafe extern "C" {
-        static __sheap: u32;
-        static _stack_start: u32;
-    }
     let (mut bottom, top) = (&raw const __sheap, &raw const _stack_start);
-    // SAFETY: both come from the linker, as ends of one piece of RAM whose words all were painted
-    // at the start; the loop ends at `top` at the latest.
+    // SAFETY: both come from the linker, as ends of one piece of RAM that is the stack's, painted
+    // before anything else ran; the loop ends at `top` at the latest.
     unsafe {
         while bottom < top && bottom.read_volatile() == cortex_m_rt::STACK_PAINT_VALUE {
             bottom = bottom.add(1);
         }
         usize::try_from(top.byte_offset_from(bottom)).unwrap_or_default()
+    }
+}
+
+/// Forgets how much stack was used to get here.
+pub fn paint_stack() {
+    /// More than what is below the stack's pointer in this function, and in an interrupt.
+    const MARGIN: usize = 256;
+    let end = cortex_m::register::msp::read() as usize - MARGIN;
+    let mut word = &raw mut __sheap;
+    while word.addr() < end {
+        // SAFETY: from the end of the variables to well below the stack's pointer, RAM is nobody's.
+        unsafe {
+            word.write_volatile(cortex_m_rt::STACK_PAINT_VALUE);
+            word = word.add(1);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! What is said over each session: CoAP with a DTLS client, HTTP with a mapped TLS client.
-use gateway_node::{Origin, SendError, SessionId};
+use gateway_node::{Origin, SendError};
 
 use crate::{
     coap,
@@ -10,13 +10,13 @@ use crate::{
 /// Longest answer over CoAP: header, token, marker, resource.
 const MESSAGE: usize = 64;
 
-/// The open sessions.
-#[derive(Debug, Default)]
-pub struct Connections([Option<Connection>; SESSIONS]);
+/// The open sessions, each known by an `S`.
+#[derive(Debug)]
+pub struct Connections<S>([Option<Connection<S>>; SESSIONS]);
 
 #[derive(Debug)]
-struct Connection {
-    session: SessionId,
+struct Connection<S> {
+    session: S,
     talk: Talk,
     /// The answer is to be sent now.
     ready: bool,
@@ -32,9 +32,15 @@ enum Talk {
     Http { requests: Requests, answer: &'static [u8] },
 }
 
-impl Connections {
+impl<S> Default for Connections<S> {
+    fn default() -> Self {
+        Self([const { None }; SESSIONS])
+    }
+}
+
+impl<S: Copy + PartialEq> Connections<S> {
     /// A session began.
-    pub fn open(&mut self, session: SessionId, origin: Origin) {
+    pub fn open(&mut self, session: S, origin: Origin) {
         let talk = match origin {
             Origin::Dtls => Talk::Coap { answer: [0; MESSAGE], length: 0 },
             Origin::Tls => Talk::Http { requests: Requests::default(), answer: &[] },
@@ -45,14 +51,14 @@ impl Connections {
     }
 
     /// A session ended.
-    pub fn close(&mut self, session: SessionId) {
+    pub fn close(&mut self, session: S) {
         for slot in &mut self.0 {
             let _gone = slot.take_if(|connection| connection.session == session);
         }
     }
 
     /// The peer said something.
-    pub fn take(&mut self, session: SessionId, data: &[u8]) {
+    pub fn take(&mut self, session: S, data: &[u8]) {
         let Some(connection) = self.of(session) else { return };
         match &mut connection.talk {
             Talk::Coap { answer, length } => *length = coap::respond(data, answer).unwrap_or(0),
@@ -66,14 +72,14 @@ impl Connections {
     }
 
     /// There is room now for an answer that had none.
-    pub fn retry(&mut self, session: SessionId) {
+    pub fn retry(&mut self, session: S) {
         if let Some(connection) = self.of(session) {
             connection.ready = true;
         }
     }
 
     /// Sends the answers that are due.
-    pub fn speak(&mut self, mut send: impl FnMut(SessionId, &[u8]) -> Result<(), SendError>) {
+    pub fn speak(&mut self, mut send: impl FnMut(S, &[u8]) -> Result<(), SendError>) {
         for connection in self.0.iter_mut().flatten().filter(|connection| connection.ready) {
             connection.ready = false;
             let answer = match &connection.talk {
@@ -89,7 +95,7 @@ impl Connections {
     }
 
     /// Ends the sessions whose last answer is sent.
-    pub fn hang_up(&mut self, mut close: impl FnMut(SessionId)) {
+    pub fn hang_up(&mut self, mut close: impl FnMut(S)) {
         for connection in self.0.iter_mut().flatten() {
             if let (true, &Talk::Http { answer: &[], .. }) = (connection.last, &connection.talk) {
                 connection.last = false;
@@ -98,7 +104,7 @@ impl Connections {
         }
     }
 
-    fn of(&mut self, session: SessionId) -> Option<&mut Connection> {
+    fn of(&mut self, session: S) -> Option<&mut Connection<S>> {
         self.0.iter_mut().flatten().find(|connection| connection.session == session)
     }
 }

@@ -38,18 +38,22 @@ pub struct Report {
     pub connected: u32,
 }
 
-/// Runs an application that is made from the seed.
-pub fn run<A: Application>(application: impl FnOnce([u8; SEED]) -> A) -> ! {
-    let Some(board) = Board::take() else { cortex_m::peripheral::SCB::sys_reset() };
-    let mut host = Host::new(board);
-    host.say(b"up\n");
-    let mut application = application(host.seed());
-    host.say(b"seeded\n");
-    loop {
-        host.board.sleep();
-        host.read(&mut application);
-        host.answer(&mut application);
+/// Runs an application that is made from the seed. It has a place of its own, as the host has, so
+/// that the stack holds only work.
+pub fn run<A: Application>(application: fn([u8; SEED]) -> Option<&'static mut A>) -> ! {
+    if let Some(host) = Host::new()
+        && let Some(application) = application(host.seed())
+    {
+        host.say(b"seeded\n");
+        // what it took to get here were copies on their way to their places
+        board::paint_stack();
+        loop {
+            host.board.sleep();
+            host.read(application);
+            host.answer(application);
+        }
     }
+    cortex_m::peripheral::SCB::sys_reset()
 }
 
 struct Host {
@@ -62,8 +66,15 @@ struct Host {
 }
 
 impl Host {
-    fn new(board: Board) -> Self {
-        Self { board, decoder: Decoder::default(), packet: [0; MTU], own: None }
+    #[inline(never)]
+    fn new() -> Option<&'static mut Self> {
+        let board = Board::take()?;
+        let host: Option<&'static mut Self> = cortex_m::singleton!(
+            : Host = Host { board, decoder: Decoder::default(), packet: [0; MTU], own: None }
+        );
+        let host = host?;
+        host.say(b"up\n");
+        Some(host)
     }
 
     fn seed(&mut self) -> [u8; SEED] {

@@ -15,11 +15,11 @@ mod node {
         host::{self, Application, Report, SEED},
         stopwatch::Stopwatch,
     };
-    use gateway_node::{Instant, Output};
+    use gateway_node::{Instant, Output, SessionId};
 
     struct Node {
         engine: Engine,
-        connections: Connections,
+        connections: Connections<SessionId>,
         /// Before then, the engine has nothing to do by itself.
         next: Option<Instant>,
         receive: Stopwatch,
@@ -71,14 +71,19 @@ mod node {
         }
     }
 
-    #[entry]
-    fn main() -> ! {
-        host::run(|seed: [u8; SEED]| Node {
+    #[inline(never)]
+    fn node(seed: [u8; SEED]) -> Option<&'static mut Node> {
+        cortex_m::singleton!(: Node = Node {
             engine: engine::new(seed),
             connections: Connections::default(),
             next: None,
             receive: Stopwatch::default(),
             send: Stopwatch::default(),
         })
+    }
+
+    #[entry]
+    fn main() -> ! {
+        host::run(node)
     }
 }

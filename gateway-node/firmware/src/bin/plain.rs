@@ -10,36 +10,46 @@ mod node {
 
     use cortex_m_rt::entry;
     use gateway_firmware::{
-        coap,
-        host::{self, Application, Report},
-        http::{self, Requests},
+        connection::Connections,
+        host::{self, Application, Report, SEED},
     };
-    use gateway_node::Instant;
+    use gateway_node::{Instant, Origin, SendError};
 
-    /// Longest answer, and longest request.
-    const MESSAGE: usize = 512;
-
+    #[derive(Default)]
     struct Plain {
-        requests: Requests,
-        answer: Option<(SocketAddrV6, usize)>,
+        connections: Connections<SocketAddrV6>,
+        heard: bool,
     }
 
     impl Application for Plain {
         const PORT: u16 = 5683;
 
         fn receive(&mut self, _: Instant, from: SocketAddrV6, buffer: &mut [u8], length: usize) {
-            let Some(message) = buffer.get(..length) else { return };
-            let mut response = [0; MESSAGE];
-            let written = coap::respond(message, &mut response);
-            let length = written.unwrap_or_else(|| self.http(message, &mut response));
-            if let (Some(room), Some(answer)) = (buffer.get_mut(..length), response.get(..length)) {
-                room.copy_from_slice(answer);
-                self.answer = Some((from, length)).filter(|_| length > 0);
-            }
+            let message = buffer.get(..length).unwrap_or_default();
+            // nobody has shown who they are, and each message stands for itself
+            self.connections.close(from);
+            self.connections.open(from, if is_http(message) { Origin::Tls } else { Origin::Dtls });
+            self.connections.take(from, message);
+            self.heard = true;
         }
 
-        fn poll(&mut self, _: Instant, _: &mut [u8]) -> Option<(SocketAddrV6, usize)> {
-            self.answer.take()
+        fn poll(&mut self, _: Instant, buffer: &mut [u8]) -> Option<(SocketAddrV6, usize)> {
+            if !core::mem::take(&mut self.heard) {
+                return None;
+            }
+            let mut sent = None;
+            self.connections.speak(|to, answer| {
+                let room = buffer.get_mut(..answer.len()).ok_or(SendError::Busy)?;
+                room.copy_from_slice(answer);
+                sent = Some((to, answer.len()));
+                Ok(())
+            });
+            let mut last = None;
+            self.connections.hang_up(|peer| last = Some(peer));
+            if let Some(peer) = last.or(sent.map(|(to, _)| to)) {
+                self.connections.close(peer);
+            }
+            sent
         }
 
         fn report(&mut self) -> Report {
@@ -47,21 +57,17 @@ mod node {
         }
     }
 
-    impl Plain {
-        fn http(&mut self, message: &[u8], response: &mut [u8]) -> usize {
-            let (http::Answer::Reply(answer) | http::Answer::Last(answer)) =
-                self.requests.push(message)
-            else {
-                return 0;
-            };
-            let Some(room) = response.get_mut(..answer.len()) else { return 0 };
-            room.copy_from_slice(answer);
-            answer.len()
-        }
+    /// As CoAP this would be a message of version 1 that answers another, with a token of 7 bytes.
+    fn is_http(message: &[u8]) -> bool {
+        message.starts_with(b"GET ")
+    }
+
+    fn plain(_: [u8; SEED]) -> Option<&'static mut Plain> {
+        cortex_m::singleton!(: Plain = Plain::default())
     }
 
     #[entry]
     fn main() -> ! {
-        host::run(|_| Plain { requests: Requests::default(), answer: None })
+        host::run(plain)
     }
 }

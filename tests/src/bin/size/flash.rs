@@ -7,6 +7,9 @@ use object::{Object, ObjectSection, ObjectSymbol, SectionKind};
 /// Parts of names of the random source, which is the board's and not the engine's.
 pub(crate) const CHANCE: &[&str] = &["Chance", "rand_chacha::", "chacha20::", "rand_core::"];
 
+/// Parts of names of what a C library has: memcpy, memmove, 64-bit shifts.
+pub(crate) const LIBRARY: &[&str] = &["compiler_builtins::", " __aeabi_"];
+
 /// Parts of names of AES, CCM, SHA-256, HMAC and the PRF.
 pub(crate) const CRYPTO: &[&str] = &[
     "<aes::",
@@ -74,6 +77,7 @@ impl Symbol {
 }
 
 fn is_in_flash(section: &object::Section<'_, '_>) -> bool {
-    let constant = matches!(section.kind(), SectionKind::ReadOnlyData | SectionKind::ReadOnlyString);
+    let constant =
+        matches!(section.kind(), SectionKind::ReadOnlyData | SectionKind::ReadOnlyString);
     constant || matches!(section.kind(), SectionKind::Text | SectionKind::Data)
 }
