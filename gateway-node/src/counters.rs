@@ -30,6 +30,8 @@ pub struct Counters {
     pub connected: u32,
 }
 
+#[inline(never)]
+
 pub(crate) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

@@ -8,6 +8,7 @@ pub struct Instant(pub u64);
 
 impl Instant {
     /// Milliseconds since `earlier`, 0 if that is later.
+    #[inline(never)]
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -15,6 +16,8 @@ impl Instant {
 
 impl Add<u32> for Instant {
     type Output = Self;
+
+    #[inline(never)]
 
     fn add(self, milliseconds: u32) -> Self {
         Self(self.0.saturating_add(u64::from(milliseconds)))

@@ -138,6 +138,7 @@ impl<
 > Server<K, R, SESSIONS, HANDSHAKES, RESUMABLE, RECORDS, DATAGRAM, REASSEMBLY>
 {
     /// A server without sessions.
+    #[inline(never)]
     pub fn new(config: Config, keys: K, mut random: R) -> Self {
         const {
             assert!(SESSIONS <= 255 && HANDSHAKES <= 255 && RECORDS > 0 && DATAGRAM >= DATAGRAM_MIN)

@@ -106,6 +106,8 @@ impl Session {
         self.stage != Stage::Free && self.peer == Some(peer)
     }
 
+    #[inline(never)]
+
     pub(crate) fn is_tls(&self) -> bool {
         self.cipher.is_some_and(|(_, origin)| origin == Origin::Tls)
     }

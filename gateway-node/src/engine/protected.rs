@@ -25,6 +25,7 @@ use crate::{
 use super::{Engine, input::Data};
 
 impl Engine<'_> {
+    #[inline(never)]
     pub(super) fn protected(
         &mut self,
         peer: Peer,

@@ -61,6 +61,7 @@ impl Engine<'_> {
     }
 
     /// When there is something to do next.
+    #[inline(never)]
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let handshakes = self
             .handshakes
