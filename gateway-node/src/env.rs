@@ -9,6 +9,7 @@ pub struct Instant(pub u64);
 impl Instant {
     /// Milliseconds since `earlier`, 0 if that is later.
     #[inline(never)]
+    #[inline(never)]
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -18,7 +19,7 @@ impl Add<u32> for Instant {
     type Output = Self;
 
     #[inline(never)]
-
+    #[inline(never)]
     fn add(self, milliseconds: u32) -> Self {
         Self(self.0.saturating_add(u64::from(milliseconds)))
     }

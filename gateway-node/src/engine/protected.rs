@@ -26,6 +26,7 @@ use super::{Engine, input::Data};
 
 impl Engine<'_> {
     #[inline(never)]
+    #[inline(never)]
     pub(super) fn protected(
         &mut self,
         peer: Peer,
