@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     os::unix::process::CommandExt,
     process::{ChildStdin, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -27,22 +27,36 @@ pub struct Child {
     process: std::process::Child,
     stdin: Option<ChildStdin>,
     output: Arc<Mutex<Vec<u8>>>,
+    errors: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Child {
     /// Starts `command` as the leader of a process group of its own.
-    pub fn spawn(mut command: Command) -> Result<Self> {
+    pub fn spawn(command: Command) -> Result<Self> {
+        let output = Arc::default();
+        Self::spawn_into(command, Arc::clone(&output), output)
+    }
+
+    /// Starts `command` and keeps what it says on stderr apart from its output.
+    pub fn spawn_apart(command: Command) -> Result<Self> {
+        Self::spawn_into(command, Arc::default(), Arc::default())
+    }
+
+    fn spawn_into(
+        mut command: Command,
+        output: Arc<Mutex<Vec<u8>>>,
+        errors: Arc<Mutex<Vec<u8>>>,
+    ) -> Result<Self> {
         let title = format!("{command:?}");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process =
             command.process_group(0).spawn().with_context(|| format!("start {title}"))?;
-        let output = Arc::default();
         let mut readers = Vec::new();
         readers.extend(process.stdout.take().map(|pipe| collect(pipe, &output)));
-        readers.extend(process.stderr.take().map(|pipe| collect(pipe, &output)));
+        readers.extend(process.stderr.take().map(|pipe| collect(pipe, &errors)));
         let stdin = process.stdin.take();
-        Ok(Self { title, process, stdin, output, readers })
+        Ok(Self { title, process, stdin, output, errors, readers })
     }
 
     /// Process id.
@@ -57,12 +71,17 @@ impl Child {
 
     /// A place in the output, to look only at what comes after it.
     pub fn mark(&self) -> usize {
-        self.lock().len()
+        lock(&self.output).len()
     }
 
     /// What was printed after `mark`.
     pub fn output_since(&self, mark: usize) -> String {
-        String::from_utf8_lossy(&self.lock()[mark..]).into_owned()
+        String::from_utf8_lossy(&self.bytes_since(mark)).into_owned()
+    }
+
+    /// What was printed after `mark`, byte by byte.
+    pub fn bytes_since(&self, mark: usize) -> Vec<u8> {
+        lock(&self.output)[mark..].to_vec()
     }
 
     /// Waits for a whole line that contains `part`, and returns it.
@@ -107,8 +126,13 @@ impl Child {
 
     /// Writes a line to the program's standard input.
     pub fn send_line(&mut self, line: &str) -> Result<()> {
+        self.send(format!("{line}\n").as_bytes())
+    }
+
+    /// Writes bytes to the program's standard input.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let stdin = self.stdin.as_mut().context("standard input is closed")?;
-        stdin.write_all(format!("{line}\n").as_bytes())?;
+        stdin.write_all(bytes)?;
         Ok(stdin.flush()?)
     }
 
@@ -146,7 +170,8 @@ impl Child {
         Pid::from_raw(self.process.id().cast_signed())
     }
 
-    fn is_over(&mut self) -> bool {
+    /// Whether the process has ended and everything that it printed is here.
+    pub fn is_over(&mut self) -> bool {
         !self.is_running() && self.is_silent()
     }
 
@@ -154,12 +179,11 @@ impl Child {
         self.readers.iter().all(JoinHandle::is_finished)
     }
 
-    fn report(&self) -> String {
-        format!("{}\n{}", self.title, self.output())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the process is and all that it has printed, for an error.
+    pub fn report(&self) -> String {
+        let apart = !Arc::ptr_eq(&self.output, &self.errors);
+        let errors = if apart { lock(&self.errors).clone() } else { Vec::new() };
+        format!("{}\n{}{}", self.title, self.output(), String::from_utf8_lossy(&errors))
     }
 }
 
@@ -169,13 +193,16 @@ impl Drop for Child {
     }
 }
 
+fn lock(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    bytes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn collect(mut pipe: impl Read + Send + 'static, output: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     let output = Arc::clone(output);
     thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(length @ 1..) = pipe.read(&mut chunk) {
-            let mut all = output.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend_from_slice(&chunk[..length]);
+            lock(&output).extend_from_slice(&chunk[..length]);
         }
     })
 }
