@@ -65,6 +65,7 @@ function serve() {
       busy = true;
       ask(requests.shift(), () => { busy = false; setImmediate(next); });
     } else if (over && !socket.destroyed) {
+      socket.ref();
       socket.end();
     }
   };

@@ -1,5 +1,6 @@
 //! Namespaces, links, processes and captures: the network in which tests run.
 
+pub mod air;
 pub mod capture;
 pub mod gateway;
 pub mod inject;
@@ -8,9 +9,11 @@ pub mod loss;
 pub mod netns;
 pub mod pcap;
 pub mod process;
+pub mod relay;
 mod socket;
 pub mod topology;
 
+pub use air::Air;
 pub use capture::{Capture, Captured};
 pub use gateway::Gateway;
 pub use inject::Injector;
@@ -18,6 +21,7 @@ pub use link::Device;
 pub use loss::Loss;
 pub use netns::Namespace;
 pub use process::Child;
+pub use relay::Relay;
 pub use topology::Lab;
 
 use std::{

@@ -2,15 +2,16 @@
 
 use std::{
     io::{Read, Write},
-    os::unix::process::CommandExt,
+    os::{fd::AsRawFd, unix::process::CommandExt},
     process::{ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
+    libc,
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
@@ -136,6 +137,14 @@ impl Child {
         Ok(stdin.flush()?)
     }
 
+    /// Waits until the program has read all that it was sent.
+    pub fn wait_read(&self, deadline: Duration) -> Result<()> {
+        let stdin = self.stdin.as_ref().context("standard input is closed")?;
+        let read = until(deadline, || waiting(stdin) == 0);
+        ensure!(read, "does not read its input: {}", self.report());
+        Ok(())
+    }
+
     /// Closes the program's standard input.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
@@ -191,6 +200,14 @@ impl Drop for Child {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Bytes in a pipe that nobody has read yet.
+fn waiting(pipe: &ChildStdin) -> libc::c_int {
+    let mut bytes = 0;
+    // SAFETY: FIONREAD writes one int, which lives here; on failure nothing is written.
+    unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    bytes
 }
 
 fn lock(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {

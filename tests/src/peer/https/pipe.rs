@@ -6,7 +6,13 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::{Answer, Client, Ending, Fragment, Request};
-use crate::lab::{Child, until_some};
+use crate::{
+    lab::{Child, until_some},
+    peer::START,
+};
+
+/// Most that both programs read at once.
+const LINE: usize = 4_096;
 
 /// What each program says.
 #[derive(Debug)]
@@ -33,6 +39,7 @@ pub struct Pipe {
     child: Child,
     words: &'static Words,
     host: String,
+    piece: usize,
     /// Where in the output the next answer begins.
     mark: usize,
     _session: TempDir,
@@ -75,11 +82,18 @@ impl Pipe {
         let mut child = Child::spawn_apart(command)?;
         child.wait_for_line(words.ready, deadline)?;
         let host = client.name.clone().unwrap_or_else(|| "node".to_owned());
-        Ok(Self { mark: child.mark(), child, words, host, _session: session })
+        let piece = client.fragment.size().map_or(LINE, usize::from);
+        Ok(Self { mark: child.mark(), child, words, host, piece, _session: session })
     }
 
+    /// A program takes what it reads at once for a record, and `gnutls-cli` forgets what does not
+    /// fit into one: each piece must be read before the next comes.
     pub(super) fn send(&mut self, request: &Request) -> Result<()> {
-        self.child.send(&request.bytes(&self.host))
+        for piece in request.bytes(&self.host).chunks(self.piece) {
+            self.child.send(piece)?;
+            self.child.wait_read(START)?;
+        }
+        Ok(())
     }
 
     pub(super) fn request(&mut self, request: &Request, deadline: Duration) -> Result<Answer> {
