@@ -4,11 +4,7 @@
 //! takes the headers off as the router does, from nothing but the datagrams: with
 //! [`gateway_common::mapping`], in order, and without what is between router and node alone.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    path::Path,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
 use anyhow::{Context, Result, anyhow};
 use gateway_common::{
@@ -96,7 +92,8 @@ impl Leg {
     pub fn write_pcap(&self, path: &Path) -> Result<()> {
         let (mut up, mut down) = (1, 1);
         let segment = |from_client: bool, flags, seq: u32, ack: u32, payload: &[u8]| {
-            let ends = if from_client { (self.client, self.server) } else { (self.server, self.client) };
+            let ends =
+                if from_client { (self.client, self.server) } else { (self.server, self.client) };
             let packet = Packet::tcp(ends.0, ends.1).raw_ip().flags(flags).seq(seq).ack(ack);
             packet.payload(payload).build()
         };

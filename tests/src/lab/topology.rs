@@ -142,10 +142,8 @@ impl Lab {
     /// The router's peers take what XDP sends, as a network card would.
     fn connect(&self, air: Option<&Namespace>) -> Result<()> {
         let end = |namespace, name, mac| End { namespace, name, mac };
-        let (lln, node) = (
-            end(&self.router, "lln0", MAC_LLN0),
-            end(&self.node, "node0", MAC_NODE0),
-        );
+        let (lln, node) =
+            (end(&self.router, "lln0", MAC_LLN0), end(&self.node, "node0", MAC_NODE0));
         let pairs = [
             (end(&self.backend, "eth0", MAC_BACKEND), end(&self.internet, "be0", MAC_BE0)),
             (end(&self.attacker, "eth0", MAC_ATTACKER), end(&self.internet, "at0", MAC_AT0)),
