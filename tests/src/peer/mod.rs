@@ -3,6 +3,7 @@
 pub mod coap;
 pub mod gnutls;
 pub mod https;
+pub mod node;
 pub mod openssl;
 
 use std::{

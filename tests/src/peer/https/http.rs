@@ -2,6 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 
+/// The status of an answer that has no body.
+const NO_CONTENT: u16 = 204;
+
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -80,7 +83,10 @@ impl Answer {
         let Some(begin) = text.find("HTTP/1.") else { return Ok(None) };
         let Some((head, rest)) = text[begin..].split_once("\r\n\r\n") else { return Ok(None) };
         let status = head.split(' ').nth(1).context("no status code")?.parse()?;
-        let length = content_length(head).with_context(|| format!("no Content-Length: {head}"))?;
+        let length = match status {
+            NO_CONTENT => 0,
+            _ => content_length(head).with_context(|| format!("no Content-Length: {head}"))?,
+        };
         Ok(rest.get(..length).map(|body| Self { status, body: body.to_owned() }))
     }
 }
