@@ -195,6 +195,7 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     if config.mapper.enabled && config.mapper.transparent {
         fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
     }
+    fill(&mut settings.mapper_ports, &config.mapper.own_ports());
     fill(&mut settings.agent_ports, &config.agent.ports);
     settings
 }
