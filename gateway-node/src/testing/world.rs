@@ -41,6 +41,9 @@ pub(crate) struct Weather {
     pub(crate) jitter: u64,
 }
 
+/// When it arrives, the how manieth it is, whether at the server, whose it is, and what.
+type Flying = (u64, u64, bool, usize, Vec<u8>);
+
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) server: Node,
@@ -57,7 +60,7 @@ pub(crate) struct World {
     pub(crate) echo: bool,
     pending: BTreeMap<u8, (SessionId, Vec<u8>)>,
     dice: Dice,
-    queue: BinaryHeap<Reverse<(u64, u64, bool, usize, Vec<u8>)>>,
+    queue: BinaryHeap<Reverse<Flying>>,
     count: u64,
 }
 
