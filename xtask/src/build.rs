@@ -10,8 +10,14 @@ pub(crate) fn run() -> Result<()> {
     sh::run(sh::cargo().args("build --release --package gateway-user".split(' ')))
 }
 
+/// The example node, a peer that the lab and the tests start.
+pub(crate) fn node() -> Result<()> {
+    sh::run(sh::cargo().args("build --release --package gateway-node --example node".split(' ')))
+}
+
 /// The lab: namespaces with real peers around a gateway.
 pub(crate) fn lab() -> Result<()> {
+    node()?;
     sh::run(sh::cargo().args("build --release --package tests --bin lab".split(' ')))
 }
 

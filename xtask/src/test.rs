@@ -3,7 +3,7 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::{bpf, setup, sh};
+use crate::{bpf, build, setup, sh};
 
 /// On the host it is an empty binary called `gateway` like the real one, and would overwrite it.
 const ALL: [&str; 3] = ["--workspace", "--exclude", "gateway-ebpf"];
@@ -18,13 +18,14 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
         bpf::lint(&toolchain)?;
         document()?;
     }
-    program()?;
+    programs()?;
     test(args)
 }
 
-/// The end-to-end tests run the program as users do.
-fn program() -> Result<()> {
-    sh::run(sh::cargo().args(["build", "--release", "-p", "gateway-user"]))
+/// The end-to-end tests run the programs as users do.
+fn programs() -> Result<()> {
+    sh::run(sh::cargo().args(["build", "--release", "-p", "gateway-user"]))?;
+    build::node()
 }
 
 fn format() -> Result<()> {

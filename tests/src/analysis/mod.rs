@@ -5,4 +5,4 @@ pub mod leg;
 pub mod tshark;
 
 pub use leg::Leg;
-pub use tshark::{Plaintext, decrypt};
+pub use tshark::{Plaintext, decrypt, messages};

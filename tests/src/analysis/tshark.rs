@@ -48,10 +48,14 @@ pub fn decrypt(pcap: &Path, port: u16, psk: Option<&Psk>) -> Result<Plaintext> {
     Ok(plaintext)
 }
 
-/// One line a frame of a capture, as tshark sums it up.
-pub fn summary(pcap: &Path, port: u16, psk: Option<&Psk>) -> Result<Vec<String>> {
-    let text = output(&mut tshark(pcap, port, psk))?;
-    Ok(text.lines().map(|line| line.trim().to_owned()).collect())
+/// What tshark says of each frame with TLS or DTLS in a capture: protocol, bytes, messages.
+pub fn messages(pcap: &Path, port: u16) -> Result<Vec<String>> {
+    let mut command = tshark(pcap, port, None);
+    command.args(["-Y", "tls or dtls", "-T", "fields", "-E", "separator= "]);
+    for field in ["_ws.col.Protocol", "frame.len", "_ws.col.Info"] {
+        command.args(["-e", field]);
+    }
+    Ok(output(&mut command)?.lines().map(|line| line.trim().to_owned()).collect())
 }
 
 fn tshark(pcap: &Path, port: u16, psk: Option<&Psk>) -> Command {

@@ -42,6 +42,8 @@ pub const ROUTER_LLN: Ipv6Addr = lab6(1, 1);
 pub const NODE: Ipv6Addr = lab6(1, 0x10);
 /// The second node, in the same namespace as the first.
 pub const NODE_2: Ipv6Addr = lab6(1, 0x11);
+/// The third node, there too.
+pub const NODE_3: Ipv6Addr = lab6(1, 0x12);
 /// The LLN's prefix.
 pub const LLN: &str = "2001:db8:1::/64";
 
@@ -93,7 +95,7 @@ pub struct Lab {
     pub internet: Namespace,
     /// The border router under test: devices `wan0` and `lln0`.
     pub router: Namespace,
-    /// The LLN with both nodes' addresses: device `node0`.
+    /// The LLN with all nodes' addresses: device `node0`.
     pub node: Namespace,
     air: Option<Air>,
 }
@@ -195,7 +197,11 @@ impl Lab {
             ),
             (
                 &self.node,
-                &[("node0", "2001:db8:1::10/64"), ("node0", "2001:db8:1::11/64 preferred_lft 0")],
+                &[
+                    ("node0", "2001:db8:1::10/64"),
+                    ("node0", "2001:db8:1::11/64 preferred_lft 0"),
+                    ("node0", "2001:db8:1::12/64 preferred_lft 0"),
+                ],
             ),
         ];
         plan.into_iter().try_for_each(|(namespace, addresses)| assign(namespace, addresses))

@@ -9,7 +9,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -22,6 +22,7 @@ const TOOLS: [Tool; 13] = [
     tool("openssl", "openssl"),
     tool("nsenter", "util-linux"),
     tool("python3", "python3"),
+    tool("node", "nodejs"),
     tool("ps", "procps"),
 ];
 
