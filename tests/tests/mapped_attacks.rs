@@ -238,7 +238,7 @@ fn records_that_change_places_in_the_lln_are_put_in_order() -> Result<()> {
         let answer = connection.request(&Request::post("/echo", body.clone()), SOON)?;
         ensure!(answer.ok()? == body, "{stack:?}");
         let answer = connection.request(&Request::get("/large?bytes=20000"), SOON)?.ok()?;
-        ensure!(answer.len() == 20_000);
+        ensure!(answer == http::large(20_000), "{stack:?}");
         connection.close(SOON)?;
     }
     mapped.node.wait_free(SOON)

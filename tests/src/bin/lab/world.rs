@@ -47,7 +47,8 @@ impl World {
         let lab = Lab::new()?;
         let psk = Psk::default();
         let server = Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
-        let mapped_node = Node::start(&lab.node, (NODE_3, COAPS).into(), &psk, &[])?;
+        let mapped_node =
+            Node::start(&lab.node, (NODE_3, COAPS).into(), &psk, &["--cookie", "foreign"])?;
         let bpffs = match PathBuf::from(BPFFS) {
             taken if taken.exists() => PathBuf::from(format!("{BPFFS}-lab-{}", std::process::id())),
             free => free,

@@ -61,6 +61,12 @@ pub fn body(length: usize) -> String {
     lines.collect::<String>()[..length].to_owned()
 }
 
+/// What the example node has at `/large?bytes=length`: numbered lines.
+pub fn large(length: usize) -> String {
+    let lines = (0..length.div_ceil(16)).map(|line| format!("{line:015}\n"));
+    lines.collect::<String>()[..length].to_owned()
+}
+
 /// A response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {

@@ -14,6 +14,9 @@ use crate::{
 /// Most that both programs read at once.
 const LINE: usize = 4_096;
 
+/// What `s_client` says when there is no session.
+const NO_SUITE: &str = "Cipher is (NONE)";
+
 /// What each program says.
 #[derive(Debug)]
 struct Words {
@@ -82,6 +85,8 @@ impl Pipe {
         let mut child = Child::spawn_apart(command)?;
         child.wait_for_line(words.ready, deadline)?;
         let host = client.name.clone().unwrap_or_else(|| "node".to_owned());
+        // s_client says all of this of a handshake that failed, too
+        ensure!(!child.output().contains(NO_SUITE), "no handshake: {}", child.report());
         let piece = client.fragment.size().map_or(LINE, usize::from);
         Ok(Self { mark: child.mark(), child, words, host, piece, _session: session })
     }
