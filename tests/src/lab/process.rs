@@ -85,6 +85,11 @@ impl Child {
         lock(&self.output)[mark..].to_vec()
     }
 
+    /// Everything printed on stderr so far, where it is kept apart.
+    pub fn errors(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.errors)).into_owned()
+    }
+
     /// Waits for a whole line that contains `part`, and returns it.
     pub fn wait_for_line(&mut self, part: &str, deadline: Duration) -> Result<String> {
         self.wait_for_line_since(0, part, deadline)
@@ -191,8 +196,8 @@ impl Child {
     /// What the process is and all that it has printed, for an error.
     pub fn report(&self) -> String {
         let apart = !Arc::ptr_eq(&self.output, &self.errors);
-        let errors = if apart { lock(&self.errors).clone() } else { Vec::new() };
-        format!("{}\n{}{}", self.title, self.output(), String::from_utf8_lossy(&errors))
+        let errors = if apart { self.errors() } else { String::new() };
+        format!("{}\n{}{errors}", self.title, self.output())
     }
 }
 

@@ -7,31 +7,36 @@ use tempfile::TempDir;
 
 use super::{Answer, Client, Ending, Fragment, Request};
 use crate::{
-    lab::{Child, until_some},
+    lab::{Child, until, until_some},
     peer::START,
 };
 
 /// Most that both programs read at once.
 const LINE: usize = 4_096;
 
-/// What `s_client` says when there is no session.
-const NO_SUITE: &str = "Cipher is (NONE)";
-
 /// What each program says.
 #[derive(Debug)]
 struct Words {
     /// When it is ready to pipe.
     ready: &'static str,
+    /// When it has verified the server's Finished, on stderr: `s_client` says all else of a
+    /// handshake that failed, too.
+    finished: &'static str,
     /// When the handshake was an abbreviated one.
     resumed: &'static str,
     /// When the server closed as it should.
     closed: &'static str,
 }
 
-const OPENSSL: Words =
-    Words { ready: "Extended master secret:", resumed: "Reused, TLSv1.2", closed: "closed" };
+const OPENSSL: Words = Words {
+    ready: "Extended master secret:",
+    finished: "SSLv3/TLS read finished",
+    resumed: "Reused, TLSv1.2",
+    closed: "closed",
+};
 const GNUTLS: Words = Words {
     ready: "- Simple Client Mode:",
+    finished: "",
     resumed: "*** This is a resumed session",
     closed: "- Peer has closed the GnuTLS connection",
 };
@@ -85,8 +90,10 @@ impl Pipe {
         let mut child = Child::spawn_apart(command)?;
         child.wait_for_line(words.ready, deadline)?;
         let host = client.name.clone().unwrap_or_else(|| "node".to_owned());
-        // s_client says all of this of a handshake that failed, too
-        ensure!(!child.output().contains(NO_SUITE), "no handshake: {}", child.report());
+        let finished =
+            until(deadline, || child.errors().contains(words.finished) || child.is_over());
+        let finished = finished && child.errors().contains(words.finished);
+        ensure!(finished, "no handshake: {}", child.report());
         let piece = client.fragment.size().map_or(LINE, usize::from);
         Ok(Self { mark: child.mark(), child, words, host, piece, _session: session })
     }
@@ -138,7 +145,14 @@ impl Pipe {
 
 fn openssl(client: &Client<'_>) -> Command {
     let mut command = client.namespace.command("openssl");
-    command.args(["s_client", "-tls1_2", "-nocommands", "-connect", &client.server.to_string()]);
+    command.args([
+        "s_client",
+        "-tls1_2",
+        "-nocommands",
+        "-state",
+        "-connect",
+        &client.server.to_string(),
+    ]);
     command.args(["-psk", &client.psk.hex(), "-psk_identity", &client.psk.identity]);
     command.args(["-cipher", client.suite.openssl()]);
     match &client.name {
