@@ -7,6 +7,7 @@
 mod bare;
 mod echo;
 mod load;
+mod ours;
 mod process;
 mod ready;
 
@@ -165,10 +166,20 @@ impl Relay {
 pub(crate) fn run(relay: &str) -> Result<()> {
     open_files()?;
     let (name, to) = relay.split_once(':').context("NAME:PORT")?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    println!("{}", listener.local_addr()?.port());
+    let (listener, to) = (TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?, to.parse()?);
+    let port = listener.local_addr()?.port();
     match name {
-        name::BARE => bare::relay(&listener, to.parse()?),
+        name::BARE => {
+            println!("{port}");
+            bare::relay(&listener, to)
+        }
+        name::MAPPER => {
+            let _driver = ours::map(listener, to)?;
+            println!("{port}");
+            loop {
+                std::thread::park();
+            }
+        }
         _ => bail!("no relay {name}"),
     }
 }
