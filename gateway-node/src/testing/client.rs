@@ -497,7 +497,7 @@ impl Client {
     }
 
     fn server_finished(&mut self, now: u64, message: &[u8]) {
-        let seq = if self.resumed { self.expected } else { self.expected };
+        let seq = self.expected;
         let verify_data = self.master.verify_data(SERVER_FINISHED, &self.hash());
         let header = Header::whole(kind::FINISHED, 12, seq);
         let form = Form::of(self.wish.origin, header);
@@ -523,7 +523,7 @@ impl Client {
     fn report(&mut self, now: u64, body: &[u8]) {
         let report = Report::read(body).expect("a report");
         let has = |number| report.has(Position { epoch: PROTECTED, number });
-        if has(0) && (self.resumed || !self.connected) && self.resumed {
+        if has(0) && self.resumed {
             self.deadline = None;
         }
         self.unacked.retain(|number, _| !has(*number));
