@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod inject;
 pub mod link;
 pub mod loss;
+pub mod mapped;
 pub mod mapping;
 pub mod netns;
 pub mod pcap;
