@@ -3,9 +3,16 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "proxy")]
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
 mod config;
 mod counters;
 mod env;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 mod psk;
 mod server;
 
