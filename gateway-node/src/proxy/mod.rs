@@ -18,6 +18,8 @@ mod settings;
 mod status;
 mod transfer;
 mod uri;
+#[cfg(test)]
+mod world;
 
 pub use self::core::{ConnectionId, Counters, Proxy};
 pub use block::BlockSize;
