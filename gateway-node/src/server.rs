@@ -1,6 +1,14 @@
 //! The server: datagrams and time in, datagrams, data and events out.
 
-use crate::{Config, Counters, Instant, Peer, PskStore, Random};
+use crate::{
+    Config, Counters, DATAGRAM_MIN, Instant, Peer, PskStore, Random,
+    counters::count,
+    engine::{Common, Datagram, Engine, output::Step},
+    handshake::{self, Handshake},
+    records::{Records, Slot},
+    resumption::Resumable,
+    session::{self, Session},
+};
 
 /// In whose form the peer made its records (E2E §V-B).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,12 +98,12 @@ pub enum Output<'b> {
     Timeout(Option<Instant>),
 }
 
-/// A DTLS 1.2-PSK server with room for `SESSIONS` connected peers and `HANDSHAKES` on their way.
+/// A DTLS 1.2-PSK server with room for `SESSIONS` connected peers and `HANDSHAKES` on their way, at
+/// most 255 of each.
 ///
 /// `RESUMABLE` sessions can be resumed later. `RECORDS` records of up to `DATAGRAM` bytes wait for
-/// being sent or confirmed; all sessions share them, as they share the `REASSEMBLY` bytes in which
-/// fragmented messages are joined (8 of 9 bytes hold the message).
-#[derive(Debug)]
+/// being sent or confirmed, at least one; all sessions share them, as they share the `REASSEMBLY`
+/// bytes in which fragmented messages are joined (8 of 9 bytes hold the message).
 pub struct Server<
     K,
     R,
@@ -109,8 +117,13 @@ pub struct Server<
     config: Config,
     keys: K,
     random: R,
-    counters: Counters,
-    now: Instant,
+    common: Common,
+    sessions: [Session; SESSIONS],
+    handshakes: [Handshake; HANDSHAKES],
+    resumable: [Resumable; RESUMABLE],
+    slots: [Slot; RECORDS],
+    records: [[u8; DATAGRAM]; RECORDS],
+    reassembly: [u8; REASSEMBLY],
 }
 
 impl<
@@ -125,54 +138,121 @@ impl<
 > Server<K, R, SESSIONS, HANDSHAKES, RESUMABLE, RECORDS, DATAGRAM, REASSEMBLY>
 {
     /// A server without sessions.
-    pub fn new(config: Config, keys: K, random: R) -> Self {
-        Self { config, keys, random, counters: Counters::default(), now: Instant(0) }
+    pub fn new(config: Config, keys: K, mut random: R) -> Self {
+        const {
+            assert!(SESSIONS <= 255 && HANDSHAKES <= 255 && RECORDS > 0 && DATAGRAM >= DATAGRAM_MIN)
+        };
+        let mut secret = [0; 32];
+        random.fill(&mut secret);
+        Self {
+            config,
+            keys,
+            random,
+            common: Common::new(secret),
+            sessions: core::array::from_fn(|_| Session::default()),
+            handshakes: core::array::from_fn(|_| Handshake::new()),
+            resumable: core::array::from_fn(|_| Resumable::default()),
+            slots: [Slot::default(); RECORDS],
+            records: [[0; DATAGRAM]; RECORDS],
+            reassembly: [0; REASSEMBLY],
+        }
     }
 
-    /// Takes a datagram from `peer`. It stays in the caller's buffer: the next calls of
-    /// [`Server::poll_output`] must get the buffer that begins with it.
-    pub fn handle_datagram(&mut self, now: Instant, _peer: Peer, _datagram: &[u8]) {
-        self.now = self.now.max(now);
+    /// Takes a datagram from `peer`. It is read where it is: the next calls of
+    /// [`Server::poll_output`], until one says [`Output::Timeout`], must get a buffer that begins
+    /// with it.
+    pub fn handle_datagram(&mut self, now: Instant, peer: Peer, datagram: &[u8]) {
+        self.handle_timeout(now);
+        let common = &mut self.common;
+        let next = Datagram { peer, at: 0, end: datagram.len() };
+        if common.datagram.replace(next).is_some() {
+            count(&mut common.counters.crowded);
+        }
     }
 
     /// Tells the time when nothing else happened.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.now = self.now.max(now);
+        self.common.now = self.common.now.max(now);
     }
 
-    /// What is to be done next; to be called until it says [`Output::Timeout`].
-    pub fn poll_output<'b>(&mut self, _buffer: &'b mut [u8]) -> Output<'b> {
-        Output::Timeout(None)
+    /// What is to be done next; to be called until it says [`Output::Timeout`], after each of the
+    /// other calls. The buffer has [`Config::max_datagram`] bytes or more.
+    pub fn poll_output<'b>(&mut self, buffer: &'b mut [u8]) -> Output<'b> {
+        match self.engine().poll(buffer) {
+            Step::Transmit(peer, length) => {
+                Output::Transmit { peer, datagram: buffer.get(..length).unwrap_or_default() }
+            }
+            Step::Connected(session, origin) => Output::Connected { session, origin },
+            Step::Data(session, range) => {
+                Output::Data { session, data: buffer.get_mut(range).unwrap_or_default() }
+            }
+            Step::Ready(session) => Output::Ready { session },
+            Step::Closed(session, why) => Output::Closed { session, why },
+            Step::Timeout(at) => Output::Timeout(at),
+        }
     }
 
-    /// Seals `plaintext` as one record and queues it.
+    /// Seals `plaintext` as one record, which [`Server::poll_output`] will transmit; to a TLS origin
+    /// again until it is confirmed.
+    ///
+    /// # Errors
+    /// [`SendError`]; nothing was sent then.
     pub fn send(
         &mut self,
         now: Instant,
-        _session: SessionId,
-        _plaintext: &[u8],
+        session: SessionId,
+        plaintext: &[u8],
     ) -> Result<(), SendError> {
-        self.now = self.now.max(now);
-        Err(SendError::Closed)
+        self.handle_timeout(now);
+        self.engine().send(session, plaintext)
     }
 
-    /// Most bytes that [`Server::send`] takes at once.
-    pub fn capacity(&self, _session: SessionId) -> Option<usize> {
-        None
+    /// Most bytes that [`Server::send`] takes at once: what a datagram holds, or what the client
+    /// asked for (RFC 6066 §4). `None` where there is no such session.
+    pub fn capacity(&mut self, session: SessionId) -> Option<usize> {
+        self.engine().capacity(session)
     }
 
-    /// Ends a session with close_notify, after what is queued.
-    pub fn close(&mut self, now: Instant, _session: SessionId) {
-        self.now = self.now.max(now);
+    /// Ends a session with close_notify, after what is queued. [`Output::Closed`] will tell when it
+    /// has arrived, or is sent if nothing confirms it.
+    pub fn close(&mut self, now: Instant, session: SessionId) {
+        self.handle_timeout(now);
+        self.engine().close(session);
     }
 
-    /// The identity that the peer of a session proved, right after [`Output::Connected`].
-    pub fn identity(&self, _session: SessionId) -> Option<&[u8]> {
-        None
+    /// The identity that the peer of a session has proved: known from [`Output::Connected`] to the
+    /// next call of [`Server::poll_output`].
+    pub fn identity(&self, session: SessionId) -> Option<&[u8]> {
+        let (_, slot) = self.common.proved.filter(|(id, _)| *id == session)?;
+        Some(self.handshakes.get(usize::from(slot))?.identity())
     }
 
     /// What was dropped and why.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.common.counters
+    }
+
+    /// Whether nobody is connected, or on the way to it.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.iter().all(|session| session.stage == session::Stage::Free)
+            && self.handshakes.iter().all(|handshake| handshake.stage == handshake::Stage::Free)
+    }
+
+    fn engine(&mut self) -> Engine<'_> {
+        Engine {
+            config: &self.config,
+            keys: &self.keys,
+            random: &mut self.random,
+            common: &mut self.common,
+            sessions: &mut self.sessions,
+            handshakes: &mut self.handshakes,
+            resumable: &mut self.resumable,
+            records: Records {
+                slots: &mut self.slots,
+                bytes: self.records.as_flattened_mut(),
+                size: DATAGRAM,
+            },
+            reassembly: &mut self.reassembly,
+        }
     }
 }
