@@ -33,6 +33,11 @@ fn rate() {
     replay_all("rate", fuzz::rate);
 }
 
+#[test]
+fn node() {
+    replay_all("node", fuzz::node);
+}
+
 fn replay_all(target: &str, body: fn(&[u8])) {
     let folder = |kind: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind);
     let corpus = inputs(&folder("corpus").join(target));

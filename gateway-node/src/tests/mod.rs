@@ -5,4 +5,5 @@ mod handshake;
 mod limits;
 mod network;
 mod resumption;
+mod seeds;
 mod vectors;
