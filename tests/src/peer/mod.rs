@@ -2,6 +2,7 @@
 
 pub mod coap;
 pub mod gnutls;
+pub mod https;
 pub mod openssl;
 
 use std::{
