@@ -87,6 +87,8 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "proxy")]
+extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
@@ -97,6 +99,8 @@ mod crypto;
 mod engine;
 mod env;
 mod handshake;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 mod psk;
 mod record;
 mod records;

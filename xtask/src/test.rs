@@ -5,8 +5,10 @@ use anyhow::Result;
 
 use crate::{bpf, build, setup, sh};
 
-/// On the host it is an empty binary called `gateway` like the real one, and would overwrite it.
-const ALL: [&str; 3] = ["--workspace", "--exclude", "gateway-ebpf"];
+/// On the host gateway-ebpf is an empty binary called `gateway` like the real one, and would
+/// overwrite it. The proxy needs an allocator and is off for nodes.
+const ALL: [&str; 5] =
+    ["--workspace", "--exclude", "gateway-ebpf", "--features", "gateway-node/proxy"];
 
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let toolchain = setup::toolchain()?;
@@ -33,7 +35,9 @@ fn format() -> Result<()> {
 }
 
 fn lint() -> Result<()> {
-    sh::run(sh::cargo().args("clippy --workspace --all-targets -- -D warnings".split(' ')))
+    sh::run(sh::cargo().args(
+        "clippy --workspace --all-targets --features gateway-node/proxy -- -D warnings".split(' '),
+    ))
 }
 
 fn document() -> Result<()> {
