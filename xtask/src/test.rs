@@ -3,7 +3,7 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::{bpf, build, setup, sh};
+use crate::{bpf, build, firmware, setup, sh, size};
 
 /// On the host gateway-ebpf is an empty binary called `gateway` like the real one, and would
 /// overwrite it. The proxy needs an allocator and is off for nodes.
@@ -14,6 +14,7 @@ pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let toolchain = setup::toolchain()?;
     setup::environment()?;
     bpf::build(&toolchain)?;
+    firmware::build(&setup::arm()?)?;
     if args.is_empty() {
         format()?;
         lint()?;
@@ -52,7 +53,7 @@ fn test(args: &[OsString]) -> Result<()> {
     if !names_packages(args) {
         test.args(ALL);
     }
-    test.args(args).env("PATH", sh::search_path());
+    test.args(args).env("PATH", size::path_with_emulator()?);
     // Tests compare what programs print.
     test.env("RUST_BACKTRACE", "0").env("NO_COLOR", "1");
     sh::run(&mut test)

@@ -1,0 +1,23 @@
+//! `cargo xtask size`: what the node's engine needs of a Cortex-M3.
+use std::env;
+use std::ffi::OsString;
+
+use anyhow::{Context as _, Result};
+
+use crate::{firmware, setup, sh};
+
+pub(crate) fn run(args: &[OsString]) -> Result<()> {
+    firmware::build(&setup::arm()?)?;
+    let mut size = sh::cargo();
+    size.args("run --quiet --release --package tests --bin size --".split(' ')).args(args);
+    sh::become_child(size.env("PATH", path_with_emulator()?))
+}
+
+/// PATH, with the emulator's folder where that is one of our own.
+pub(crate) fn path_with_emulator() -> Result<OsString> {
+    let emulator = setup::emulator()?;
+    let path = sh::search_path();
+    let folder = emulator.parent().map(Into::into);
+    let folders = env::split_paths(&path).chain(folder);
+    env::join_paths(folders).context("a folder in PATH has a colon in its name")
+}
