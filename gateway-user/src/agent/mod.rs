@@ -21,7 +21,7 @@ use gateway_common::{
 };
 use ipnet::IpNet;
 use mapping::Mapping;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     collections::HashSet,
     fs,
@@ -334,7 +334,7 @@ async fn answer(mut client: UnixStream, report: Option<oneshot::Receiver<driver:
         Some(Ok(value)) => value,
         Some(Err(_)) | None => json!({ "error": "the mapping has ended" }),
     };
-    control::answer(&mut client, &Value::from(value)).await;
+    control::answer(&mut client, &value).await;
 }
 
 /// What changes a file's content leaves a mark on.
