@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use path::{air, relayed};
 use tests::{
-    lab::{Lab, Mapped, air::Toward, mapping::Settings, relay::Sender},
+    lab::{Lab, Mapped, air::Toward, mapped::Settings, relay::Sender},
     need,
     packet::{dtls::content, hello},
     peer::{

@@ -9,7 +9,7 @@ use tests::{
     analysis::{self, Leg},
     lab::{
         Capture, Lab, Mapped,
-        mapping::HTTPS,
+        mapped::HTTPS,
         topology::{NODE, at},
     },
     need,

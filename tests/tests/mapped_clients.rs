@@ -4,11 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use tests::{
-    lab::{
-        Lab, Mapped,
-        mapping::{HTTPS, NAME, NAMED, OWN},
-        topology::{NODE, ROUTER, ROUTER_V4, at},
-    },
+    lab::{Lab, Mapped, mapped::Way},
     need,
     peer::https::{Client, Ending, Fragment, Request, Stack, Suite, http},
 };
@@ -124,36 +120,9 @@ fn a_record_that_does_not_fit_the_lln_is_a_reset_and_no_short_body() -> Result<(
     let outcome = connection.request(&Request::post("/echo", http::body(6_000)), SOON);
     ensure!(outcome.is_err(), "{outcome:?}");
     mapped.wait_over(SOON)?;
-    ensure!(mapped.ended("record_too_large")? == 1, "{}", mapped.connections()?);
+    ensure!(mapped.ended("record_too_large")? == 1, "{}", mapped.report()?);
     ensure!(mapped.node.requests().is_empty(), "{:?}", mapped.node.requests());
     mapped.still_serves(SOON)
-}
-
-#[test]
-fn a_node_is_reached_by_address_by_name_and_by_port_over_both_versions_of_ip() -> Result<()> {
-    tools();
-    let lab = Lab::new()?;
-    let mapped = Mapped::start(&lab)?;
-    let ways = [
-        ("address", at(NODE, HTTPS)),
-        ("name", at(ROUTER, NAMED)),
-        ("name", at(ROUTER_V4, NAMED)),
-        ("port", at(ROUTER, OWN)),
-        ("port", at(ROUTER_V4, OWN)),
-    ];
-    for (way, server) in ways {
-        let mut connection = mapped
-            .client_of(Stack::NodeJs, server)
-            .named(NAME)
-            .connect(SOON)
-            .with_context(|| format!("{way} {server}: {}", mapped.gateway.log()))?;
-        ensure!(connection.request(&Request::get(TEMPERATURE), SOON)?.ok()? == "21.5");
-        let report = mapped.connections()?;
-        ensure!(report["connections"][0]["way"] == way, "{report}");
-        ensure!(connection.close(SOON)? == Ending::Clean);
-        mapped.wait_over(SOON)?;
-    }
-    Ok(())
 }
 
 #[test]
@@ -162,7 +131,7 @@ fn a_client_that_cannot_succeed_costs_the_node_nothing() -> Result<()> {
     let lab = Lab::new()?;
     let mapped = Mapped::start(&lab)?;
     let seen = tests::lab::Capture::start(lab.node.device("node0"))?;
-    let unknown = mapped.client_of(Stack::OpenSsl, at(ROUTER, NAMED)).named("other.example");
+    let unknown = mapped.client_by(Stack::OpenSsl, Way::Name).named("other.example");
     let refused = unknown.connect(SOON).map(drop).expect_err("no node has this name").to_string();
     ensure!(refused.contains("unrecognized name"), "{refused}");
     let words = ["-cipher", "PSK-AES256-GCM-SHA384"];

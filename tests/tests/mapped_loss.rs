@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use anyhow::{Result, ensure};
 use tests::{
-    lab::{Lab, Mapped, air::Noise, mapping::Settings},
+    lab::{Lab, Mapped, air::Noise, mapped::Settings},
     need,
     peer::https::{Ending, Fragment, Request, Stack, http},
 };

@@ -1,7 +1,6 @@
 //! Real peers: other people's programs, one a file.
 
 pub mod coap;
-pub mod fetch;
 pub mod gnutls;
 pub mod https;
 pub mod node;

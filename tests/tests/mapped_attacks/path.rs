@@ -10,7 +10,7 @@ use tests::{
     lab::{
         Mapped, Relay,
         air::{Departure, Toward},
-        mapping::HTTPS,
+        mapped::HTTPS,
         relay::{self, Sender},
         topology::{INTERNET, NODE, at},
     },

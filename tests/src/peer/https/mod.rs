@@ -17,7 +17,7 @@ mod server;
 
 use std::{net::SocketAddr, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 pub use http::{Answer, Request};
 pub use server::Server;
@@ -169,6 +169,15 @@ impl<'a> Client<'a> {
     /// the second connection once its handshake is complete.
     pub fn resume(&self, deadline: Duration) -> Result<Connection> {
         self.open(true, deadline)
+    }
+
+    /// Makes one request over a connection of its own, and returns the answer's body.
+    pub fn ask(&self, request: &Request, deadline: Duration) -> Result<String> {
+        let mut connection = self.connect(deadline)?;
+        let answer = connection.request(request, deadline)?.ok()?;
+        let ending = connection.close(deadline)?;
+        ensure!(ending == Ending::Clean, "{ending:?}");
+        Ok(answer)
     }
 
     fn open(&self, resume: bool, deadline: Duration) -> Result<Connection> {
