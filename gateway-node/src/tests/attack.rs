@@ -257,6 +257,25 @@ proptest! {
 }
 
 #[test]
+fn forged_early_records_are_neither_kept_nor_reported() {
+    let mut world = World::new(Config { ack_window: 4, ..open() }, 1);
+    for seed in 0..2 {
+        world.join(Client::new(Wish::of(Origin::Tls), seed));
+        world.run(1_000);
+        for number in 2..5 {
+            let forged = protected(content::APPLICATION_DATA, number, &[7; 40]);
+            world.deliver(peer(seed as usize), &forged);
+        }
+    }
+    assert_eq!(world.server.counters().forged, 6);
+    for client in 0..2 {
+        world.clients[client].send(world.now, content::APPLICATION_DATA, b"a request");
+        world.run(1_000);
+        assert_eq!(world.received(client), b"a request");
+    }
+}
+
+#[test]
 fn second_datagram_before_the_first_is_read_is_counted() {
     let mut world = World::new(open(), 1);
     let server: &mut Node = &mut world.server;
