@@ -81,7 +81,8 @@ impl Connections {
                 Talk::Coap { answer, length } => answer.get(..*length).unwrap_or_default(),
                 Talk::Http { answer, .. } => answer,
             };
-            let sent = answer.is_empty() || send(connection.session, answer) != Err(SendError::Busy);
+            let sent =
+                answer.is_empty() || send(connection.session, answer) != Err(SendError::Busy);
             if let (true, Talk::Http { answer, .. }) = (sent, &mut connection.talk) {
                 *answer = &[];
             }
