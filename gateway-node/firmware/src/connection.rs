@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Longest answer over CoAP: header, token, marker, resource.
-const MESSAGE: usize = 48;
+const MESSAGE: usize = 64;
 
 /// The open sessions.
 #[derive(Debug, Default)]
