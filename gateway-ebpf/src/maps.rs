@@ -7,10 +7,10 @@ use aya_ebpf::{
 };
 use gateway_common::{
     abi::{
-        AGENT_SLOTS, ASSOCIATIONS_DEFAULT, Association, Budget, Control,
-        EVENTS_BYTES, Event, INTERFACES_MAX, Interface, NODES_MAX, NodeState, OWN_MAX,
-        PAGES_DEFAULT, POLICIES_MAX, PREFIXES_MAX, Passed, PrefixKey, SHARED_SLOTS,
-        SOURCES_DEFAULT, Settings, SourceState, filter,
+        AGENT_SLOTS, ASSOCIATIONS_DEFAULT, Association, Budget, Control, EVENTS_BYTES, Event,
+        INTERFACES_MAX, Interface, NODES_MAX, NodeState, OWN_MAX, PAGES_DEFAULT, POLICIES_MAX,
+        PREFIXES_MAX, Passed, PrefixKey, SHARED_SLOTS, SOURCES_DEFAULT, Settings, SourceState,
+        filter,
     },
     decide::{
         Reason,

@@ -74,5 +74,7 @@ impl Symbol {
 }
 
 fn is_in_flash(section: &object::Section<'_, '_>) -> bool {
-    matches!(section.kind(), SectionKind::Text | SectionKind::ReadOnlyData | SectionKind::Data)
+    let constant =
+        matches!(section.kind(), SectionKind::ReadOnlyData | SectionKind::ReadOnlyString);
+    constant || matches!(section.kind(), SectionKind::Text | SectionKind::Data)
 }
