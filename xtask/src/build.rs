@@ -10,9 +10,11 @@ pub(crate) fn run() -> Result<()> {
     sh::run(sh::cargo().args("build --release --package gateway-user".split(' ')))
 }
 
-/// The example node, a peer that the lab and the tests start.
+/// The example node and the proxy, which the lab and the tests start.
 pub(crate) fn node() -> Result<()> {
-    sh::run(sh::cargo().args("build --release --package gateway-node --example node".split(' ')))
+    let examples = "build --release --package gateway-node --features proxy --example node \
+                    --example proxy";
+    sh::run(sh::cargo().args(examples.split_ascii_whitespace()))
 }
 
 /// The lab: namespaces with real peers around a gateway.

@@ -6,9 +6,9 @@ use std::{
     str::FromStr,
 };
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use gateway_node::{
-    Config, Psk,
+    Config, Cookie, Psk,
     proxy::{BlockSize, Endpoint, Mapping, Node, Prefix, Settings},
 };
 
@@ -74,9 +74,22 @@ pub(crate) struct Args {
     /// Milliseconds before a flight of a client's handshake is sent again
     #[arg(long, default_value_t = 9_000)]
     flight_timeout: u32,
+    /// Who asks a native client for a cookie
+    #[arg(long, value_enum, default_value_t = CookieArg::Required)]
+    cookie: CookieArg,
     /// Milliseconds before a message to a node is sent again
     #[arg(long, default_value_t = 2_000)]
     ack_timeout: u32,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum CookieArg {
+    /// The proxy does
+    Required,
+    /// The border router does: any cookie is taken, and a mapped client needs none
+    Foreign,
+    /// Nobody does
+    Off,
 }
 
 /// A node as it was typed.
@@ -140,6 +153,11 @@ impl Args {
 
     pub(crate) fn config(&self) -> Config {
         Config {
+            cookie: match self.cookie {
+                CookieArg::Required => Cookie::Required,
+                CookieArg::Foreign => Cookie::Foreign,
+                CookieArg::Off => Cookie::Off,
+            },
             max_datagram: self.max_datagram,
             ack_window: self.arq_window,
             ack_timeout: self.arq_timeout,

@@ -5,6 +5,7 @@ pub mod gnutls;
 pub mod https;
 pub mod node;
 pub mod openssl;
+pub mod proxy;
 
 use std::{
     ffi::{OsStr, OsString},
