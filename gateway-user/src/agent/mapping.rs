@@ -35,6 +35,18 @@ impl Mapping {
         self.serve(config, prefixes)
     }
 
+    /// Starts again what a fault has ended: connections are gone, new ones get through.
+    pub(super) fn revive(&mut self, config: &Config) {
+        if !self.driver.has_ended() {
+            return;
+        }
+        tracing::error!("the TLS mapping has ended by a fault of its own, and starts again");
+        match super::prefixes(config).and_then(|prefixes| Self::start(config, &prefixes)) {
+            Ok(mapping) => *self = mapping,
+            Err(error) => tracing::error!("it does not: {error}"),
+        }
+    }
+
     fn serve(&mut self, config: &Config, prefixes: &[IpNet]) -> Result<(), Error> {
         let v6 = prefixes.iter().any(|net| matches!(net, IpNet::V6(_)));
         let v4 = prefixes.iter().any(|net| matches!(net, IpNet::V4(_)));

@@ -312,7 +312,10 @@ pub async fn keep(
             client = services.questions.accept() => if let Ok((client, _)) = client {
                 tokio::spawn(answer(client, services.mapping.report()));
             },
-            _ = tick.tick() => keeper.tick(),
+            _ = tick.tick() => {
+                keeper.tick();
+                services.mapping.revive(&keeper.config);
+            }
         }
     }
 }
@@ -320,7 +323,11 @@ pub async fn keep(
 fn reload(options: &Options, services: &mut Services) -> Result<(Config, Running), Error> {
     let config = options.configure()?;
     let running = start(&config)?;
-    services.mapping.reload(&config, &prefixes(&config)?)?;
+    // the filter and the mapping each keep what was in force; the filter has the new one by now
+    let mapped = prefixes(&config).and_then(|nets| services.mapping.reload(&config, &nets));
+    if let Err(error) = mapped {
+        tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
+    }
     Ok((config, running))
 }
 
