@@ -16,7 +16,7 @@ use tests::{
     peer::{
         Psk,
         coap::{COAPS, Flavour, Server},
-        https::{Client, Request, Stack, http},
+        https::{Client, Fragment, Request, Stack, http},
         openssl::{self, Protocol},
         proxy::{self, Proxy},
     },
@@ -26,6 +26,8 @@ const SOON: Duration = Duration::from_secs(20);
 const LOSSY: Duration = Duration::from_secs(240);
 const LIVELY: &str =
     "[mapper.timers]\nretransmit = \"500ms\"\nacknowledge = \"300ms\"\nclose = \"2s\"\n";
+/// Created or changed: libcoap's server says either of what it had before.
+const WRITTEN: [u16; 2] = [201, 204];
 const TOOLS: &[&str] = &["openssl", "node", "coap-server-openssl"];
 
 /// The chain: back-end, router, proxy at [`NODE`], CoAP server at [`NODE_2`].
@@ -55,8 +57,13 @@ impl<'a> Chain<'a> {
         Ok(Self { lab, _gateway: gateway, proxy, server, psk })
     }
 
+    /// A client whose records fit datagrams, as nobody but it can cut them.
     fn client(&self, stack: Stack) -> Client<'a> {
-        Client::new(stack, &self.lab.backend, &self.psk, Way::Address.door())
+        let client = Client::new(stack, &self.lab.backend, &self.psk, Way::Address.door());
+        client.fragment(match stack {
+            Stack::GnuTls => Fragment::Asked(512),
+            Stack::OpenSsl | Stack::NodeJs | Stack::Python => Fragment::Own(512),
+        })
     }
 
     fn ask(&self, request: &Request) -> Result<(u16, String)> {
@@ -97,7 +104,7 @@ fn every_client_reads_and_writes_nodes_that_speak_only_coap() -> Result<()> {
             // Several records of TLS, and some twenty blocks of CoAP.
             let body = format!("SENSITIVE {number} {name}\n{}", http::body(5_000));
             let put = connection.request(&Request::put(&path, &*body), SOON)?;
-            ensure!(put.status == 204, "{stack:?} {name}: {put:?}");
+            ensure!(WRITTEN.contains(&put.status), "{stack:?} {name}: {put:?}");
             let answer = connection.request(&Request::get(&path), SOON)?.ok()?;
             ensure!(answer == body, "{stack:?} {name}: {answer}");
             let time = connection.request(&Request::get(&format!("/{name}/time")), SOON)?.ok()?;
@@ -203,21 +210,22 @@ fn on_lossy_links_bodies_arrive_whole_or_not_at_all() -> Result<()> {
     let lab = Lab::new()?;
     let chain = Chain::start(&lab, &Psk::default(), &["--ack-timeout", "200", "--block", "512"])?;
     // Between router and proxy, and between proxy and node, which share a namespace.
-    let _towards = Loss::egress(lab.router.device("lln0"), 100)?;
+    let towards = Loss::egress(lab.router.device("lln0"), 100)?;
     let _back = Loss::egress(lab.node.device("node0"), 100)?;
-    let _nodes = Loss::egress(lab.node.device("lo"), 50)?;
-    for name in ["plain", "secure"] {
+    let nodes = Loss::egress(lab.node.device("lo"), 100)?;
+    for name in ["plain", "secure", "plain", "secure"] {
         let body = format!("{name}\n{}", http::body(3_000));
         let path = format!("/{name}/example_data");
         let mut connection = chain.client(Stack::NodeJs).connect(LOSSY)?;
         let put = connection.request(&Request::put(&path, &*body), LOSSY)?;
-        ensure!([204, 502, 504].contains(&put.status), "{put:?}");
+        ensure!([201, 204, 502, 504].contains(&put.status), "{put:?}");
         let answer = connection.request(&Request::get(&path), LOSSY)?;
         ensure!([200, 502, 504].contains(&answer.status), "{answer:?}");
-        if put.status == 204 && answer.status == 200 {
+        if WRITTEN.contains(&put.status) && answer.status == 200 {
             ensure!(answer.body == body, "{answer:?}");
         }
     }
+    ensure!(towards.dropped()? > 0 && nodes.dropped()? > 0, "nothing was lost");
     Ok(())
 }
 
