@@ -15,7 +15,7 @@ mod bpf {
     #[inline(always)]
     fn wan(ctx: XdpContext) -> u32 {
         let frame = XdpFrame::new(&ctx);
-        wan::run(&frame)
+        settle::settle(&frame, wan::wan(&frame))
     }
 
     /// Node side.

@@ -1,7 +1,6 @@
 //! What the configuration means to the kernel: constants of a loaded program.
 use crate::{
     decide::rate::{Limits, Rate},
-    hash::{HashKey, LANES},
     wire::{Address, Prefix, parse::Link},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -43,10 +42,10 @@ pub struct Settings {
     pub seen_mask: u32,
     /// Slots of `SOURCE_STATE` that leases own; shared ones follow.
     pub sources: u32,
-    /// Places of `ASSOCIATIONS`, less one.
-    pub associations_mask: u32,
+    /// Zero: keeps the words after it aligned.
+    pub reserved: u32,
     /// What hashes are keyed with.
-    pub key: HashKey,
+    pub secret: u64,
     /// Budget of each node.
     pub node: Limits,
     /// Budget of the LLN as a whole.
@@ -80,8 +79,8 @@ impl Settings {
         bits_mask: 0,
         seen_mask: 0,
         sources: 1,
-        associations_mask: 0,
-        key: HashKey { lanes: [0; LANES] },
+        reserved: 0,
+        secret: 0,
         node: Limits { packets: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
         lln: Limits { packets: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
         agent: Rate::UNLIMITED,

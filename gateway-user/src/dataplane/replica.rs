@@ -11,7 +11,10 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use gateway_common::{
-    abi::{self, Association, Budget, Control, NodeState, PrefixKey, Settings, SourceState},
+    abi::{
+        self, Association, AssociationKey, Budget, Control, NodeState, PrefixKey, Settings,
+        SourceState,
+    },
     decide::{
         Reason,
         admission::{Lease, Policy},
@@ -71,7 +74,9 @@ impl Replica {
         let mut settings = live.settings()?;
         settings.interface = place;
         settings.raw_ip = raw_ip.into();
-        let copy = Self::new(&settings, &Capacity::of(&settings))?;
+        let associations =
+            live.data("ASSOCIATIONS")?.info().map_err(super::maps::named("ASSOCIATIONS"))?;
+        let copy = Self::new(&settings, &Capacity::of(&settings, associations.max_entries()))?;
         copy.table::<Control>(live, "CONTROL")?;
         copy.table::<u64>(live, "BITS")?;
         copy.table::<Policy>(live, "POLICIES")?;
@@ -79,11 +84,11 @@ impl Replica {
         copy.table::<NodeState>(live, "NODES")?;
         copy.table::<Budget>(live, "LLN")?;
         copy.table::<u64>(live, "AGENT")?;
-        copy.table::<Association>(live, "ASSOCIATIONS")?;
         copy.table::<Page>(live, "SEEN")?;
         copy.index::<Address, Lease>(live, "SOURCES")?;
         copy.index::<PrefixKey, Lease>(live, "PREFIXES")?;
         copy.index::<Address, u32>(live, "OWN")?;
+        copy.index::<AssociationKey, Association>(live, "ASSOCIATIONS")?;
         Ok(copy)
     }
 

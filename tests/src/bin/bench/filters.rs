@@ -64,7 +64,8 @@ impl Filters {
 
     /// Entries that the flood's sources could have added, and bytes of all maps.
     pub(crate) fn growth(&self) -> Result<(usize, u64)> {
-        Ok((self.ours.maps.associations_in_use()?, self.ours.memory()?))
+        let table = self.ours.maps.associations()?;
+        Ok((table.keys().count(), self.ours.memory()?))
     }
 
     /// Packets that were none of our filter's business, so far.
