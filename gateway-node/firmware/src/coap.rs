@@ -1,7 +1,7 @@
 //! One resource over CoAP ([RFC 7252](https://www.rfc-editor.org/rfc/rfc7252)): GET /hello.
 
-/// What the resource holds.
-pub const HELLO: &[u8] = b"hello from a Cortex-M3\n";
+/// What the resource holds: with a token of eight bytes, an answer of 64 bytes.
+pub const HELLO: &[u8] = b"hello from a Cortex-M3 with 64 KiB of RAM, no heap\n";
 
 const PATH: &[u8] = b"hello";
 
@@ -122,21 +122,21 @@ mod tests {
 
     const GET_HELLO: &[u8] = b"\x42\x01\x12\x34tk\xb5hello";
 
-    fn answer<'a>(message: &[u8], buffer: &'a mut [u8; 64]) -> &'a [u8] {
+    fn answer<'a>(message: &[u8], buffer: &'a mut [u8; 80]) -> &'a [u8] {
         let length = respond(message, buffer).expect("an answer");
         &buffer[..length]
     }
 
     #[test]
     fn get_is_answered_in_the_acknowledgement() {
-        let mut buffer = [0; 64];
+        let mut buffer = [0; 80];
         let (head, body) = answer(GET_HELLO, &mut buffer).split_at(7);
         assert_eq!((head, body), (&b"\x62\x45\x12\x34tk\xff"[..], HELLO));
     }
 
     #[test]
     fn other_paths_methods_and_options_are_refused_by_code() {
-        let mut buffer = [0; 64];
+        let mut buffer = [0; 80];
         for (message, code) in [
             (&b"\x40\x01\0\0\xb3abc"[..], NOT_FOUND),
             (b"\x40\x01\0\0", NOT_FOUND),
@@ -151,22 +151,22 @@ mod tests {
 
     #[test]
     fn ping_is_answered_with_a_reset() {
-        assert_eq!(answer(b"\x40\x00\x12\x34", &mut [0; 64]), b"\x70\x00\x12\x34");
+        assert_eq!(answer(b"\x40\x00\x12\x34", &mut [0; 80]), b"\x70\x00\x12\x34");
     }
 
     #[test]
     fn responses_and_rubbish_are_not_answered() {
         for message in [&b""[..], b"\x40\x01\0", b"\x80\x01\0\0", b"\x49\x01\0\0", b"\x60\x45\0\0"]
         {
-            assert_eq!(respond(message, &mut [0; 64]), None, "{message:?}");
+            assert_eq!(respond(message, &mut [0; 80]), None, "{message:?}");
         }
     }
 
     #[test]
     fn no_cut_request_panics() {
         for end in 0..GET_HELLO.len() {
-            let _ = respond(&GET_HELLO[..end], &mut [0; 64]);
-            let _ = respond(GET_HELLO, &mut [0; 64][..end]);
+            let _ = respond(&GET_HELLO[..end], &mut [0; 80]);
+            let _ = respond(GET_HELLO, &mut [0; 80][..end]);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Longest answer over CoAP: header, token, marker, resource.
-const MESSAGE: usize = 48;
+const MESSAGE: usize = 64;
 
 /// The open sessions.
 #[derive(Debug, Default)]
@@ -25,6 +25,7 @@ struct Connection {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is no heap to keep the large one on")]
 enum Talk {
     /// A datagram that is lost is asked for again.
     Coap { answer: [u8; MESSAGE], length: usize },
@@ -80,7 +81,8 @@ impl Connections {
                 Talk::Coap { answer, length } => answer.get(..*length).unwrap_or_default(),
                 Talk::Http { answer, .. } => answer,
             };
-            let sent = answer.is_empty() || send(connection.session, answer) != Err(SendError::Busy);
+            let sent =
+                answer.is_empty() || send(connection.session, answer) != Err(SendError::Busy);
             if let (true, Talk::Http { answer, .. }) = (sent, &mut connection.talk) {
                 *answer = &[];
             }

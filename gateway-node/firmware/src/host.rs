@@ -23,8 +23,19 @@ pub trait Application {
     /// left as `receive` got it.
     fn poll(&mut self, now: Instant, buffer: &mut [u8]) -> Option<(SocketAddrV6, usize)>;
 
-    /// Clock cycles that `receive` and `poll` took since the last call.
-    fn cycles(&mut self) -> u32;
+    /// What came of it since the last report.
+    fn report(&mut self) -> Report;
+}
+
+/// What the engine did for a datagram.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Report {
+    /// Clock cycles to read it, and to write what it led to.
+    pub receive: u32,
+    /// Clock cycles to seal answers to it.
+    pub send: u32,
+    /// Handshakes completed since the start.
+    pub connected: u32,
 }
 
 /// Runs an application that is made from the seed.
@@ -91,7 +102,7 @@ impl Host {
             self.own = Some(path.to);
             application.receive(board::now(), path.from, self.payload(), length);
             self.answer(application);
-            self.report(length, application.cycles());
+            self.report(length, application.report());
         }
     }
 
@@ -113,14 +124,19 @@ impl Host {
         slip::encode(packet).for_each(|byte| self.board.line.write(byte));
     }
 
-    /// One line for each datagram: its bytes, the cycles it took, the most stack so far.
-    fn report(&mut self, length: usize, cycles: u32) {
-        self.say(b"datagram ");
-        self.number(u32::try_from(length).unwrap_or(u32::MAX));
-        self.say(b" cycles ");
-        self.number(cycles);
-        self.say(b" stack ");
-        self.number(u32::try_from(board::stack_used()).unwrap_or(u32::MAX));
+    /// One line for each datagram, and the most stack so far.
+    fn report(&mut self, length: usize, report: Report) {
+        let figures: [(&[u8], u32); 5] = [
+            (b"datagram ", u32::try_from(length).unwrap_or(u32::MAX)),
+            (b" receive ", report.receive),
+            (b" send ", report.send),
+            (b" connected ", report.connected),
+            (b" stack ", u32::try_from(board::stack_used()).unwrap_or(u32::MAX)),
+        ];
+        for (name, figure) in figures {
+            self.say(name);
+            self.number(figure);
+        }
         self.say(b"\n");
     }
 

@@ -4,9 +4,11 @@
 const HEAD: usize = 512;
 const HEADERS: usize = 16;
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 23\r\n\r\n\
-    hello from a Cortex-M3\n";
-const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 51\r\n\r\n\
+    hello from a Cortex-M3 with 64 KiB of RAM, no heap\n";
+/// 64 bytes, as long as the answer over CoAP.
+const NOT_FOUND: &[u8] =
+    b"HTTP/1.1 404 Not Found\r\nServer: cortex-m3\r\nContent-Length: 0\r\n\r\n";
 const NOT_ALLOWED: &[u8] =
     b"HTTP/1.1 405 Method Not Allowed\r\nAllow: GET\r\nContent-Length: 0\r\n\r\n";
 const BAD: &[u8] = b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";

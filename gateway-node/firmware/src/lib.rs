@@ -4,7 +4,7 @@
 //! |--------------------|----------------------------------------------------------------------|
 //! | `firmware`         | the node: CoAP over DTLS and HTTP over mapped TLS, on port 5684       |
 //! | `firmware-plain`   | the same without security, CoAP on port 5683: what security costs     |
-//! | `firmware-measure` | sizes and instructions of the engine's parts                          |
+//! | `firmware-measure` | the sizes of the engine's parts, to be read out of it                |
 //!
 //! IPv6 packets come and go over a serial line framed as [`slip`], as Contiki-NG's border routers
 //! speak it to their radios, so that a tun device on a host makes the node a host of its network.

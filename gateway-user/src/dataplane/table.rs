@@ -13,7 +13,6 @@ use gateway_common::{
         admission::{Lease, NODES_MAX, PORTS_MAX, Policy},
         rate::Limits,
     },
-    hash::HashKey,
     wire::{Address, Prefix},
 };
 use ipnet::IpNet;
@@ -303,8 +302,8 @@ impl Grants {
         Ok(slot)
     }
 
-    fn bit(&self, place: &Place) -> filter::Bit {
-        let key = HashKey(self.settings.secret);
+    fn bits_of(&self, place: &Place) -> filter::Bits {
+        let key = self.settings.key;
         match place {
             Place::Address(address) => filter::address(key, address),
             Place::Prefix(prefix) => {
@@ -314,11 +313,11 @@ impl Grants {
     }
 
     fn set_bit(&mut self, place: &Place) -> Result<()> {
-        let bit = self.bit(place);
-        let index = bit.word & self.settings.bits_mask;
+        let bits = self.bits_of(place);
+        let index = bits.word & self.settings.bits_mask;
         let word = self.bits.get(&index, 0).map_err(named("BITS"))?.0;
-        if word & bit.mask == 0 {
-            self.bits.set(index, Plain(word | bit.mask), 0).map_err(named("BITS"))?;
+        if word & bits.mask != bits.mask {
+            self.bits.set(index, Plain(word | bits.mask), 0).map_err(named("BITS"))?;
         }
         Ok(())
     }
@@ -327,8 +326,8 @@ impl Grants {
     fn rebuild_bits(&mut self) -> Result<()> {
         let mut words = HashMap::<u32, u64>::new();
         for place in self.leases.keys() {
-            let bit = self.bit(place);
-            *words.entry(bit.word & self.settings.bits_mask).or_default() |= bit.mask;
+            let bits = self.bits_of(place);
+            *words.entry(bits.word & self.settings.bits_mask).or_default() |= bits.mask;
         }
         for index in 0..self.bits.len() {
             let wanted = words.get(&index).copied().unwrap_or(0);

@@ -143,9 +143,12 @@ pub fn connections() -> Vec<Vec<u8>> {
     seeds
 }
 
+/// Writes two pieces as one message.
+type Put = dyn Fn(&[u8], &[u8]) -> Vec<u8>;
+
 fn handshaking(
-    offer: &dyn Fn(&[u8], &[u8]) -> Vec<u8>,
-    choice: &dyn Fn(&[u8], &[u8]) -> Vec<u8>,
+    offer: &Put,
+    choice: &Put,
     keys: &[u8],
     switch: &[u8],
     finished: &[u8],

@@ -29,16 +29,18 @@ pub fn node(data: &[u8]) {
     let mut run = Run::new(config(settings));
     while let Some([step, who]) = script.take() {
         let done = match step & 3 {
-            0 => script.take().and_then(|length| {
+            0 => script.take().map(|length| {
                 let length = usize::from(u16::from_be_bytes(length)).min(script.0.len());
                 let (datagram, rest) = script.0.split_at(length);
                 script.0 = rest;
                 run.datagram(Peer([who; 18]), datagram);
-                Some(())
             }),
             1 => script.number().map(|wait| run.wait(wait)),
             2 => script.take().map(|[length]| run.send(who, length)),
-            _ => Some(run.close(who)),
+            _ => {
+                run.close(who);
+                Some(())
+            }
         };
         if done.is_none() {
             return;

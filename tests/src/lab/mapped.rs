@@ -111,7 +111,7 @@ impl Settings {
             "--flight-timeout",
             "1000",
             "--idle",
-            "10",
+            "5",
             "--handshake",
             "5",
         ],

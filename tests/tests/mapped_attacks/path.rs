@@ -43,12 +43,19 @@ pub fn air(
         for mut record in records {
             edit(toward, &mut record, &mut out);
         }
-        let payload: Vec<u8> = out.iter().flat_map(dtls::Record::bytes).collect();
-        if payload.is_empty() {
-            return Vec::new();
-        }
-        vec![Datagram { payload, ..datagram }.into()]
+        let payloads = out.iter().map(dtls::Record::bytes).fold(Vec::new(), joined);
+        payloads.into_iter().map(|payload| Datagram { payload, ..datagram }.into()).collect()
     }
+}
+
+/// Puts a record behind the last one if both fit the link, else into a datagram of its own.
+fn joined(mut payloads: Vec<Vec<u8>>, record: Vec<u8>) -> Vec<Vec<u8>> {
+    const MOST: usize = 1_232;
+    match payloads.last_mut() {
+        Some(last) if last.len() + record.len() <= MOST => last.extend(record),
+        _ => payloads.push(record),
+    }
+    payloads
 }
 
 /// Whether a record is a ClientHello or a ServerHello.

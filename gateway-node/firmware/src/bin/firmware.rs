@@ -12,7 +12,7 @@ mod node {
     use gateway_firmware::{
         connection::Connections,
         engine::{self, Engine},
-        host::{self, Application, SEED},
+        host::{self, Application, Report, SEED},
         stopwatch::Stopwatch,
     };
     use gateway_node::{Instant, Output};
@@ -22,7 +22,8 @@ mod node {
         connections: Connections,
         /// Before then, the engine has nothing to do by itself.
         next: Option<Instant>,
-        stopwatch: Stopwatch,
+        receive: Stopwatch,
+        send: Stopwatch,
     }
 
     impl Application for Node {
@@ -30,8 +31,8 @@ mod node {
 
         fn receive(&mut self, now: Instant, from: SocketAddrV6, buffer: &mut [u8], length: usize) {
             let datagram = buffer.get(..length).unwrap_or_default();
-            let Self { engine, stopwatch, .. } = self;
-            stopwatch.during(|| engine.handle_datagram(now, engine::peer(from), datagram));
+            let Self { engine, receive, .. } = self;
+            receive.during(|| engine.handle_datagram(now, engine::peer(from), datagram));
             self.next = Some(now);
         }
 
@@ -40,8 +41,8 @@ mod node {
                 return None;
             }
             loop {
-                let Self { engine, connections, stopwatch, .. } = self;
-                let output = stopwatch.during(|| {
+                let Self { engine, connections, receive, send, .. } = self;
+                let output = receive.during(|| {
                     engine.handle_timeout(now);
                     engine.poll_output(buffer)
                 });
@@ -58,15 +59,15 @@ mod node {
                         return None;
                     }
                 }
-                connections.speak(|session, answer| {
-                    stopwatch.during(|| engine.send(now, session, answer))
-                });
+                connections
+                    .speak(|session, answer| send.during(|| engine.send(now, session, answer)));
                 connections.hang_up(|session| engine.close(now, session));
             }
         }
 
-        fn cycles(&mut self) -> u32 {
-            self.stopwatch.take()
+        fn report(&mut self) -> Report {
+            let connected = self.engine.counters().connected;
+            Report { receive: self.receive.take(), send: self.send.take(), connected }
         }
     }
 
@@ -76,7 +77,8 @@ mod node {
             engine: engine::new(seed),
             connections: Connections::default(),
             next: None,
-            stopwatch: Stopwatch::default(),
+            receive: Stopwatch::default(),
+            send: Stopwatch::default(),
         })
     }
 }

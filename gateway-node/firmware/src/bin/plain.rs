@@ -11,7 +11,7 @@ mod node {
     use cortex_m_rt::entry;
     use gateway_firmware::{
         coap,
-        host::{self, Application},
+        host::{self, Application, Report},
         http::{self, Requests},
     };
     use gateway_node::Instant;
@@ -42,8 +42,8 @@ mod node {
             self.answer.take()
         }
 
-        fn cycles(&mut self) -> u32 {
-            0
+        fn report(&mut self) -> Report {
+            Report::default()
         }
     }
 

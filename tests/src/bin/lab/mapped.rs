@@ -17,6 +17,7 @@ use tests::{
 
 const HTTPS: u16 = 443;
 const PATIENCE: Duration = Duration::from_secs(30);
+const LLN: &str = "in the LLN, DTLS over UDP (\"Continuation Data\" is tshark's word for the reports of what arrived):";
 const PATH: &str = "/sensors/temperature";
 
 /// Every client in turn; of the first, what was seen on both sides of the router.
@@ -75,7 +76,7 @@ fn compare(world: &World, tls: Vec<Captured>, dtls: Vec<Captured>) -> Result<Vec
     let (status, body) = (response.lines().next(), response.lines().last());
     Ok([
         side("on the Internet's side, TLS over TCP:", &outside, HTTPS)?,
-        side("in the LLN, DTLS over UDP:", &inside, COAPS)?,
+        side(LLN, &inside, COAPS)?,
         vec![
             "to tshark with the key, on both sides, and to nobody without it:".to_owned(),
             format!("  {request} → {} {}", status.unwrap_or_default(), body.unwrap_or_default()),

@@ -165,7 +165,7 @@ impl World {
     pub fn introduce(&self) -> Result<()> {
         println!(
             "\n  back-end {BACKEND} ─┐\n                            internet ── wan0 router lln0 ── \
-             node {NODE} (coap-server-openssl, DTLS with a PSK)\n  attacker 2001:db8:a::2  ─┘                                              \
+             node {NODE} (coap-server-openssl, DTLS with a PSK)\n  attacker 2001:db8:a::2  ─┘                                \
              node {NODE_3} (the example node, which takes mapped TLS)\n"
         );
         print!("{}", self.gateway(&["status"])?);
