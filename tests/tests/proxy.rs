@@ -86,8 +86,12 @@ impl<'a> Chain<'a> {
 }
 
 /// Plain and secure on one address.
+///
+/// `-L 3`: libcoap puts bodies together. It does not recognise messages that come again (RFC 7252
+/// §4.5), and its example by itself makes a body of zeros of a last block that does.
 fn server(lab: &Lab) -> Result<Server> {
-    Server::start(&lab.node, Flavour::OpenSsl, NODE_2.into(), &Psk::default())
+    let arguments = ["-L", "3"];
+    Server::start_with(&lab.node, Flavour::OpenSsl, NODE_2.into(), &Psk::default(), &arguments)
 }
 
 #[test]
@@ -218,7 +222,8 @@ fn on_lossy_links_bodies_arrive_whole_or_not_at_all() -> Result<()> {
         let path = format!("/{name}/example_data");
         let mut connection = chain.client(Stack::NodeJs).connect(LOSSY)?;
         let put = connection.request(&Request::put(&path, &*body), LOSSY)?;
-        ensure!([201, 204, 502, 504].contains(&put.status), "{put:?}");
+        // 500: libcoap forgot a body as soon as it was complete, and gets its last block again.
+        ensure!([201, 204, 500, 502, 504].contains(&put.status), "{put:?}");
         let answer = connection.request(&Request::get(&path), LOSSY)?;
         ensure!([200, 502, 504].contains(&answer.status), "{answer:?}");
         if WRITTEN.contains(&put.status) && answer.status == 200 {

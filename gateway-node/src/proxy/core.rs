@@ -244,3 +244,7 @@ impl<R: Random> Proxy<R> {
 #[cfg(test)]
 #[path = "core_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "network_tests.rs"]
+mod network_tests;

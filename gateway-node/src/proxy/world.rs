@@ -338,3 +338,31 @@ fn server() -> Server {
 pub(super) fn text(length: usize) -> String {
     ('a'..='z').chain('A'..='Z').chain('0'..='8').cycle().take(length).collect()
 }
+
+pub(super) fn status(response: &str) -> u16 {
+    response.get(9..12).and_then(|s| s.parse().ok()).unwrap_or_else(|| panic!("{response:?}"))
+}
+
+pub(super) fn field<'r>(response: &'r str, name: &str) -> Option<&'r str> {
+    let head = response.split("\r\n\r\n").next()?;
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+pub(super) fn body(response: &str) -> &str {
+    response.split_once("\r\n\r\n").expect("a head").1
+}
+
+/// A body in chunks, put together; `None` if its end is missing.
+pub(super) fn unchunked(mut rest: &str) -> Option<String> {
+    let mut whole = String::new();
+    loop {
+        let (size, after) = rest.split_once("\r\n")?;
+        let size = usize::from_str_radix(size, 16).ok()?;
+        let (piece, after) = after.split_at_checked(size)?;
+        whole.push_str(piece);
+        rest = after.strip_prefix("\r\n")?;
+        if size == 0 {
+            return Some(whole);
+        }
+    }
+}
