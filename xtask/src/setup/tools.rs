@@ -12,7 +12,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 16] = [
+const TOOLS: [Tool; 18] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -27,6 +27,8 @@ const TOOLS: [Tool; 16] = [
     tool("python3", "python3"),
     tool("node", "nodejs"),
     tool("ps", "procps"),
+    tool("stunnel", "stunnel4"),
+    tool("haproxy", "haproxy"),
     tool("pkg-config", "pkg-config"),
     tool(OPENSSL, "libssl-dev"),
 ];
