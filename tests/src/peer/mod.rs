@@ -2,7 +2,10 @@
 
 pub mod coap;
 pub mod gnutls;
+pub mod https;
+pub mod node;
 pub mod openssl;
+pub mod proxy;
 
 use std::{
     ffi::{OsStr, OsString},
