@@ -31,7 +31,6 @@ pub struct Counters {
 }
 
 #[inline(never)]
-#[inline(never)]
 pub(crate) fn count(counter: &mut u32) {
     *counter = counter.saturating_add(1);
 }

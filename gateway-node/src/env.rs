@@ -9,7 +9,6 @@ pub struct Instant(pub u64);
 impl Instant {
     /// Milliseconds since `earlier`, 0 if that is later.
     #[inline(never)]
-    #[inline(never)]
     pub fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -18,7 +17,6 @@ impl Instant {
 impl Add<u32> for Instant {
     type Output = Self;
 
-    #[inline(never)]
     #[inline(never)]
     fn add(self, milliseconds: u32) -> Self {
         Self(self.0.saturating_add(u64::from(milliseconds)))

@@ -139,7 +139,6 @@ impl<
 {
     /// A server without sessions.
     #[inline(never)]
-    #[inline(never)]
     pub fn new(config: Config, keys: K, mut random: R) -> Self {
         const {
             assert!(SESSIONS <= 255 && HANDSHAKES <= 255 && RECORDS > 0 && DATAGRAM >= DATAGRAM_MIN)

@@ -107,7 +107,6 @@ impl Session {
     }
 
     #[inline(never)]
-    #[inline(never)]
     pub(crate) fn is_tls(&self) -> bool {
         self.cipher.is_some_and(|(_, origin)| origin == Origin::Tls)
     }

@@ -39,7 +39,7 @@ fn network() -> Result<Namespace> {
     Ok(namespace)
 }
 
-fn boot<'a>(namespace: &'a Namespace, name: &str) -> Result<Microcontroller> {
+fn boot(namespace: &Namespace, name: &str) -> Result<Microcontroller> {
     Microcontroller::boot(namespace, LINE, NODE, &mcu::image(name)?, Pace::Real)
 }
 

@@ -25,6 +25,7 @@ struct Connection<S> {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is no heap to keep the large one on")]
 enum Talk {
     /// A datagram that is lost is asked for again.
     Coap { answer: [u8; MESSAGE], length: usize },

@@ -62,7 +62,6 @@ impl Engine<'_> {
 
     /// When there is something to do next.
     #[inline(never)]
-    #[inline(never)]
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let handshakes = self
             .handshakes

@@ -2,6 +2,7 @@
 use super::Error;
 use crate::{
     config::Config,
+    control::{self, Question},
     dataplane::{Admission, Maps, Pins},
     mapper::{
         driver::{Doors, Driver, Plan, Report},
@@ -10,7 +11,8 @@ use crate::{
 };
 use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::oneshot;
+use serde_json::json;
+use tokio::{net::UnixStream, sync::oneshot};
 
 /// The mapping, as it runs.
 pub(super) struct Mapping {
@@ -33,6 +35,18 @@ impl Mapping {
         raise_descriptors(config);
         self.driver.admit_by(Box::new(admission(config)?))?;
         self.serve(config, prefixes)
+    }
+
+    /// Starts again what a fault has ended: connections are gone, new ones get through.
+    pub(super) fn revive(&mut self, config: &Config) {
+        if !self.driver.has_ended() {
+            return;
+        }
+        tracing::error!("the TLS mapping has ended by a fault of its own, and starts again");
+        match super::prefixes(config).and_then(|prefixes| Self::start(config, &prefixes)) {
+            Ok(mapping) => *self = mapping,
+            Err(error) => tracing::error!("it does not: {error}"),
+        }
     }
 
     fn serve(&mut self, config: &Config, prefixes: &[IpNet]) -> Result<(), Error> {
@@ -82,4 +96,18 @@ fn raise_descriptors(config: &Config) {
     if needed.min(hard) > soft {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard);
     }
+}
+
+/// Answers the one question of a client.
+pub(super) async fn answer(mut client: UnixStream, report: Option<oneshot::Receiver<Report>>) {
+    let Some(Question::Connections) = control::question(&mut client).await else { return };
+    let report = match report {
+        Some(report) => report.await.ok(),
+        None => None,
+    };
+    let value = match report.map(serde_json::to_value) {
+        Some(Ok(value)) => value,
+        Some(Err(_)) | None => json!({ "error": "the mapping has ended" }),
+    };
+    control::answer(&mut client, &value).await;
 }

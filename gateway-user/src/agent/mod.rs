@@ -4,7 +4,7 @@ mod mapping;
 use crate::{
     allow,
     config::{self, AttachMode, Config},
-    control::{self, Question},
+    control,
     dataplane::{
         self, Maps, Pins, Plain,
         attach::{self, Mode, Plan, Role, Running},
@@ -21,7 +21,6 @@ use gateway_common::{
 };
 use ipnet::IpNet;
 use mapping::Mapping;
-use serde_json::{Value, json};
 use std::{
     collections::HashSet,
     fs,
@@ -29,9 +28,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
-    net::{UnixListener, UnixStream},
+    net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
     time::{MissedTickBehavior, interval},
 };
 
@@ -310,9 +308,12 @@ pub async fn keep(
                 Err(error) => tracing::error!("not reloaded, what was in force stays: {error}"),
             },
             client = services.questions.accept() => if let Ok((client, _)) = client {
-                tokio::spawn(answer(client, services.mapping.report()));
+                tokio::spawn(mapping::answer(client, services.mapping.report()));
             },
-            _ = tick.tick() => keeper.tick(),
+            _ = tick.tick() => {
+                keeper.tick();
+                services.mapping.revive(&keeper.config);
+            }
         }
     }
 }
@@ -320,21 +321,12 @@ pub async fn keep(
 fn reload(options: &Options, services: &mut Services) -> Result<(Config, Running), Error> {
     let config = options.configure()?;
     let running = start(&config)?;
-    services.mapping.reload(&config, &prefixes(&config)?)?;
+    // the filter and the mapping each keep what was in force; the filter has the new one by now
+    let mapped = prefixes(&config).and_then(|nets| services.mapping.reload(&config, &nets));
+    if let Err(error) = mapped {
+        tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
+    }
     Ok((config, running))
-}
-
-async fn answer(mut client: UnixStream, report: Option<oneshot::Receiver<driver::Report>>) {
-    let Some(Question::Connections) = control::question(&mut client).await else { return };
-    let report = match report {
-        Some(report) => report.await.ok(),
-        None => None,
-    };
-    let value = match report.map(serde_json::to_value) {
-        Some(Ok(value)) => value,
-        Some(Err(_)) | None => json!({ "error": "the mapping has ended" }),
-    };
-    control::answer(&mut client, &Value::from(value)).await;
 }
 
 /// What changes a file's content leaves a mark on.

@@ -1,5 +1,6 @@
 //! Namespaces, links, processes and captures: the network in which tests run.
 
+pub mod air;
 pub mod capture;
 pub mod gateway;
 pub mod inject;
@@ -10,9 +11,11 @@ pub mod mcu;
 pub mod netns;
 pub mod pcap;
 pub mod process;
+pub mod relay;
 mod socket;
 pub mod topology;
 
+pub use air::Air;
 pub use capture::{Capture, Captured};
 pub use gateway::Gateway;
 pub use inject::Injector;
@@ -22,6 +25,7 @@ pub use mapped::Mapped;
 pub use mcu::Microcontroller;
 pub use netns::Namespace;
 pub use process::Child;
+pub use relay::Relay;
 pub use topology::Lab;
 
 use std::{

@@ -3,7 +3,9 @@
 pub mod coap;
 pub mod gnutls;
 pub mod https;
+pub mod node;
 pub mod openssl;
+pub mod proxy;
 
 use std::{
     ffi::{OsStr, OsString},

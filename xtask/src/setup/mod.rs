@@ -4,8 +4,8 @@
 //! |-----------------|------------------------|-----------------------------------------|
 //! | [`toolchain`]   | every build            | a rustc for BPF and a linker to match it |
 //! | [`environment`] | `run`, `test`, `bench` | programs the lab and tests start, bpffs |
-//! | [`arm`]         | `firmware`, `size`     | a rustc for Cortex-M and a linker for it |
-//! | [`emulator`]    | `test`, `size`         | QEMU for Cortex-M                        |
+//! | [`mod@arm`]     | `firmware`, `size`     | a rustc for Cortex-M and a linker for it |
+//! | [`mod@emulator`]| `test`, `size`         | QEMU for Cortex-M                        |
 use std::env;
 use std::path::PathBuf;
 

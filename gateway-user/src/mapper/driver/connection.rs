@@ -146,7 +146,7 @@ impl Mapped {
     ) -> Step {
         for _ in 0..READS {
             let Ok(progress) = self.pull(tcp, io, now) else {
-                return Step::Reset(End::BackEnd);
+                return Step::Reset(End::ByPeer);
             };
             if let Some(step) = self.push(tcp, io, lost) {
                 return step;
@@ -226,7 +226,7 @@ impl Mapped {
         }
         if self.flush(tcp, io).is_err() {
             io.pieces.clear();
-            return Some(Step::Reset(End::BackEnd));
+            return Some(Step::Reset(End::ByPeer));
         }
         if self.core.is_over() {
             return Some(self.over());

@@ -158,7 +158,7 @@ fn a_name_and_a_port_lead_to_the_node() {
     let _by_port = bench.greet(1, "whatever.example");
     assert_eq!(bench.datagram()[13], 1);
     bench.until(|report| {
-        let ways: Vec<_> = report.connections.iter().map(|one| (one.way, &*one.phase)).collect();
+        let ways: Vec<_> = report.connections.iter().map(|one| (one.way, one.phase)).collect();
         ways == [("name", "handshake"), ("port", "handshake")]
     });
     let report = bench.report();

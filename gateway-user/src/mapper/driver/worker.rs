@@ -155,7 +155,7 @@ impl Worker {
             Ready::Listener(id) => self.accept(id, now),
             Ready::Stream(place) => {
                 if event.is_error() {
-                    return self.reset(place, End::BackEnd, now);
+                    return self.reset(place, End::ByPeer, now);
                 }
                 self.stream(place, event.is_readable(), event.is_read_closed(), now);
             }
@@ -173,7 +173,7 @@ impl Worker {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
         match &mut connection.state {
             State::Hello => self.hello(place, end, now),
-            State::Waiting(_) if end => self.reset(place, End::BackEnd, now),
+            State::Waiting(_) if end => self.reset(place, End::ByPeer, now),
             State::Waiting(_) => {}
             State::Mapped(mapped) => {
                 if readable || end {
@@ -262,7 +262,7 @@ impl Worker {
                 return Some(End::WaitTimeout);
             }
             // its end was counted when it came
-            State::Closing(until) => return (now >= *until).then_some(End::BackEnd),
+            State::Closing(until) => return (now >= *until).then_some(End::ByPeer),
             State::Mapped(mapped) if !changed && clock < mapped.expires => return None,
             State::Hello | State::Waiting(_) | State::Mapped(_) => {}
         }
