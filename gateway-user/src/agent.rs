@@ -5,7 +5,7 @@ use crate::{
     dataplane::{
         self, Maps, Pins, Plain,
         attach::{self, Mode, Plan, Role, Running},
-        links,
+        clock, links,
         maps::named,
         object::Capacity,
         table::{self, Changes, Grant, Grants},
@@ -108,7 +108,7 @@ pub fn grant(entry: &allow::Entry, config: &Config) -> Grant {
         nodes: entry.nodes.clone(),
         ports: entry.ports.clone(),
         limits: entry.limits(config.rates.source),
-        expires: entry.expires,
+        expires_ns: clock::instant(entry.expires),
     }
 }
 

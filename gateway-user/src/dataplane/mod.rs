@@ -3,6 +3,7 @@
 //! [`attach`] loads, pins and attaches; [`maps`] has a typed handle for each pinned map; [`table`]
 //! puts the allow-list there; [`replica`] runs packets against a copy.
 pub mod attach;
+mod bits;
 pub mod clock;
 pub mod links;
 pub mod maps;
@@ -10,6 +11,7 @@ pub mod object;
 pub mod pins;
 pub mod plain;
 pub mod replica;
+mod slots;
 pub mod table;
 
 pub use maps::Maps;

@@ -30,7 +30,7 @@ fn a_lease_lapses_in_the_kernel() {
     let mut world = World::new();
     let flow = Flow::of(EXACT);
     let expires = SystemTime::now() + Duration::from_secs(2);
-    let lease = Grant { expires: Some(expires), ..anything_for(EXACT) };
+    let lease = Grant { expires_ns: clock::instant(Some(expires)), ..anything_for(EXACT) };
     assert!(world.grants.grant(&lease).expect("the lease is written"));
     assert_eq!(world.wan(&flow.inward(data(0, 1))), Verdict::Checked);
     let mut n = 0;
