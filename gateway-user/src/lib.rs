@@ -4,4 +4,5 @@ pub mod allow;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+pub mod mapper;
 pub mod observe;

@@ -5,12 +5,14 @@ mod error;
 mod file;
 mod json;
 mod locate;
+pub mod mapper;
 pub mod prefix;
 pub(crate) mod read;
 pub mod units;
 
 pub use error::Error;
 pub(crate) use locate::{line, problem, suggest};
+pub use mapper::Mapper;
 
 use gateway_common::{
     abi::settings::replay_mode,
@@ -32,6 +34,8 @@ pub struct Config {
     pub lln: Lln,
     /// What the agent itself serves.
     pub agent: Agent,
+    /// What is mapped between TLS and DTLS.
+    pub mapper: Mapper,
     /// How much may pass.
     #[serde(rename = "rate")]
     pub rates: Rates,
@@ -158,6 +162,8 @@ pub struct State {
     pub directory: PathBuf,
     /// The allow-list.
     pub allow: PathBuf,
+    /// Where the running agent is asked.
+    pub runtime: PathBuf,
 }
 
 /// What is written to the log.

@@ -4,7 +4,7 @@ use super::{
     Sources, State,
     error::Fault,
     file::{self, File, Quantity},
-    prefix,
+    mapper, prefix,
     units::{self, Invalid, PerSecond, Throttle},
 };
 use core::ops::RangeInclusive;
@@ -26,6 +26,7 @@ pub(super) fn config(file: &File) -> Result<Config, Fault> {
     Ok(Config {
         interfaces: interfaces(&file.interfaces)?,
         agent: Agent { ports: ports("agent.ports", &file.agent.ports)? },
+        mapper: mapper::read::mapper(&file.mapper)?,
         rates: rates(file, lln.max_datagram)?,
         lln,
         replay: replay(&file.replay)?,
@@ -184,6 +185,7 @@ fn state(file: &file::State) -> Result<State, Fault> {
         bpffs: path("state.bpffs", &file.bpffs)?,
         directory: path("state.directory", &file.directory)?,
         allow: path("state.allow", &file.allow)?,
+        runtime: path("state.runtime", &file.runtime)?,
     })
 }
 
@@ -214,7 +216,7 @@ fn choice<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Result<T, Faul
     })
 }
 
-fn ports(key: &str, numbers: &[i64]) -> Result<Vec<u16>, Fault> {
+pub(super) fn ports(key: &str, numbers: &[i64]) -> Result<Vec<u16>, Fault> {
     at_most(key, numbers.len(), settings::PORTS_MAX)?;
     let read = |(place, value): (usize, &i64)| {
         port(*value).map_err(|invalid| Fault::new(element(key, place), invalid))
@@ -228,7 +230,7 @@ pub(crate) fn port(value: i64) -> Result<u16, Invalid> {
     port.ok_or_else(|| Invalid::new(value, "expected a port, 1 to 65535"))
 }
 
-fn number(key: &str, value: i64, range: RangeInclusive<i64>) -> Result<u32, Fault> {
+pub(super) fn number(key: &str, value: i64, range: RangeInclusive<i64>) -> Result<u32, Fault> {
     within(value, range).map_err(|invalid| Fault::new(key, invalid))
 }
 
@@ -239,7 +241,7 @@ pub(crate) fn within(value: i64, range: RangeInclusive<i64>) -> Result<u32, Inva
     number.ok_or_else(|| Invalid::new(value, allowed()))
 }
 
-fn at_most(key: &str, count: usize, most: usize) -> Result<(), Fault> {
+pub(super) fn at_most(key: &str, count: usize, most: usize) -> Result<(), Fault> {
     if count <= most {
         return Ok(());
     }
@@ -247,6 +249,6 @@ fn at_most(key: &str, count: usize, most: usize) -> Result<(), Fault> {
     Err(Fault::new(key, Invalid::new(value, format!("expected at most {most}"))))
 }
 
-fn element(key: &str, place: usize) -> String {
+pub(super) fn element(key: &str, place: usize) -> String {
     format!("{key}[{place}]")
 }

@@ -2,6 +2,7 @@
 //!
 //! [`attach`] loads, pins and attaches; [`maps`] has a typed handle for each pinned map; [`table`]
 //! puts the allow-list there; [`replica`] runs packets against a copy.
+pub mod admission;
 pub mod attach;
 mod bits;
 pub mod clock;
@@ -14,6 +15,7 @@ pub mod replica;
 mod slots;
 pub mod table;
 
+pub use admission::Admission;
 pub use maps::Maps;
 pub use pins::Pins;
 pub use plain::Plain;

@@ -1,0 +1,26 @@
+//! One mapped connection, sans-IO: bytes of TCP, datagrams and time in; bytes of TCP, datagrams and
+//! a deadline out. No socket, no clock, no key.
+//!
+//! ```text
+//! back-end ──handle_tls──▶ ┌────────────┐ ──poll_output──▶ Output::Datagram ──▶ node
+//!                          │ Connection │
+//! back-end ◀──Output::Tls── └────────────┘ ◀──handle_datagram───────────────── node
+//!                handle_timeout ▲  ▼ poll_timeout
+//! ```
+//!
+//! After each `handle_*`: [`Connection::poll_output`] until `None`, then wait until
+//! [`Connection::poll_timeout`], and drop the connection once [`Connection::is_over`]. Before a
+//! node is known, [`peek_client_hello`] reads the server name from the stream's first bytes.
+mod connection;
+mod output;
+mod peek;
+mod policy;
+mod reason;
+mod summary;
+
+pub use connection::Connection;
+pub use output::{Datagram, Output};
+pub use peek::{Hello, peek_client_hello};
+pub use policy::Policy;
+pub use reason::Reason;
+pub use summary::{Phase, Summary, Traffic};
