@@ -176,7 +176,7 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     };
     fill(&mut settings.dtls_ports, &config.lln.dtls_ports);
     fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
-    fill(&mut settings.agent_ports, &config.agent.ports);
+    fill(&mut settings.agent_ports, &config.agent_ports());
     settings
 }
 

@@ -4,5 +4,6 @@ pub mod allow;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+pub mod lease;
 pub mod mapper;
 pub mod observe;
