@@ -1,6 +1,7 @@
 //! The command line: what was typed, and who does it. One command a file.
 mod allow;
 mod config;
+mod connections;
 mod detach;
 mod drops;
 mod events;
@@ -14,6 +15,7 @@ mod status;
 use crate::{
     agent, config as configuration,
     config::Config,
+    control,
     dataplane::{self, Maps, Pins},
 };
 use clap::{Parser, Subcommand};
@@ -55,6 +57,8 @@ enum Command {
     Drops(drops::Drops),
     /// What each source has sent, and lost
     Sources(sources::Sources),
+    /// TLS connections that are mapped to nodes, and what became of earlier ones
+    Connections(connections::Connections),
     /// Drops as they happen, sampled
     Events(events::Events),
     /// What would become of a packet, and at which stage
@@ -140,6 +144,7 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Allow(command) => command.run(context)?,
         Command::Drops(command) => command.run(context)?,
         Command::Sources(command) => command.run(context)?,
+        Command::Connections(command) => command.run(context)?,
         Command::Events(command) => command.run(context)?,
         Command::Explain(command) => command.run(context)?,
         Command::Config(command) => command.run(context)?,
@@ -159,6 +164,7 @@ fn report(context: &Context, error: &anyhow::Error) -> ExitCode {
     let _ = writeln!(io::stderr(), "gateway: {error:#}");
     let not_running = |error: &dataplane::Error| matches!(error, dataplane::Error::NotRunning(_));
     let missing = error.downcast_ref::<dataplane::Error>().is_some_and(not_running)
-        || matches!(error.downcast_ref(), Some(agent::Error::Dataplane(e)) if not_running(e));
+        || matches!(error.downcast_ref(), Some(agent::Error::Dataplane(e)) if not_running(e))
+        || matches!(error.downcast_ref(), Some(control::Error::NotRunning(_)));
     ExitCode::from(if missing { NOT_RUNNING } else { 1 })
 }

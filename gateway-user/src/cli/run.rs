@@ -35,8 +35,9 @@ impl Run {
         // before anybody learns that it runs: a reload in the next instant must not end it
         let signals = runtime.block_on(async { agent::Signals::listen() })?;
         let running = agent::start(&config)?;
+        let services = runtime.block_on(async { agent::Services::start(&config) })?;
         announce(context, &config, &running)?;
-        runtime.block_on(agent::keep(&options, config, running, signals))?;
+        runtime.block_on(agent::keep(&options, config, running, services, signals))?;
         let text = "the filter stays in place; `gateway detach` removes it\n";
         if context.json { Ok(()) } else { write(text) }
     }

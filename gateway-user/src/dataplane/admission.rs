@@ -65,11 +65,7 @@ impl Admission {
     }
 
     /// The lease of `source`: its own, else that of the longest prefix in force.
-    fn lease(
-        &self,
-        source: &Address,
-        now: u64,
-    ) -> Result<core::result::Result<Lease, Reason>> {
+    fn lease(&self, source: &Address, now: u64) -> Result<core::result::Result<Lease, Reason>> {
         let mut lapsed = false;
         if let Some(lease) = found(self.sources.get(&super::Plain(*source), 0), "SOURCES")? {
             if lease.0.in_force(now) {
@@ -98,10 +94,7 @@ impl Admission {
     }
 }
 
-fn found<T>(
-    result: core::result::Result<T, MapError>,
-    name: &'static str,
-) -> Result<Option<T>> {
+fn found<T>(result: core::result::Result<T, MapError>, name: &'static str) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(MapError::KeyNotFound) => Ok(None),

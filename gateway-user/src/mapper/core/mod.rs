@@ -11,11 +11,23 @@
 //! After each `handle_*`: [`Connection::poll_output`] until `None`, then wait until
 //! [`Connection::poll_timeout`], and drop the connection once [`Connection::is_over`]. Before a
 //! node is known, [`peek_client_hello`] reads the server name from the stream's first bytes.
+mod assembly;
+mod backend;
+mod chance;
 mod connection;
+mod end;
+mod flight;
+mod handshake;
+mod hello;
+mod node;
 mod output;
 mod peek;
 mod policy;
+mod poll;
 mod reason;
+mod receiver;
+mod sender;
+mod stream;
 mod summary;
 
 pub use connection::Connection;

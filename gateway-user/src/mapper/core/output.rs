@@ -33,6 +33,29 @@ pub struct Datagram {
 }
 
 impl Datagram {
+    pub(super) fn new() -> Self {
+        Self { front: [0; FRONT], length: 0, body: Bytes::new() }
+    }
+
+    /// One that is framed already.
+    pub(super) fn framed(body: Bytes) -> Self {
+        Self { body, ..Self::new() }
+    }
+
+    /// Adds to what stands in front of the fragment.
+    pub(super) fn put(&mut self, header: &[u8]) {
+        let start = usize::from(self.length);
+        if let Some(place) = self.front.get_mut(start..start + header.len()) {
+            place.copy_from_slice(header);
+            self.length += header.len() as u8;
+        }
+    }
+
+    /// Puts a fragment behind its header.
+    pub(super) fn fragment(&mut self, fragment: Bytes) {
+        self.body = fragment;
+    }
+
     /// Its two parts, the second perhaps empty.
     pub fn slices(&self) -> [&[u8]; 2] {
         [self.front.get(..self.length.into()).unwrap_or_default(), &self.body]

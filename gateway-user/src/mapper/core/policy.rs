@@ -2,7 +2,7 @@
 //! all connections to the node.
 use std::time::Duration;
 
-use gateway_common::mapping::record;
+use gateway_common::mapping::{handshake, record};
 
 /// How connections to one node are mapped. Nothing in it knows a key exchange: which suites a node
 /// speaks is for the one who configures it to say.
@@ -48,6 +48,8 @@ const MAX_DATAGRAM: usize = 1280 - 40 - 8;
 /// Less than the smallest MTU with headers leaves no room for a handshake fragment worth sending.
 const MIN_DATAGRAM: usize = 64;
 const MAX_WINDOW: u8 = 4;
+/// A record in clear without a handshake header (RFC 5246 §6.2.1).
+const HANDSHAKE_MAX: usize = (1 << 14) - handshake::TLS_HEADER;
 
 impl Policy {
     /// The defaults for a node that speaks `suites`.
@@ -78,6 +80,12 @@ impl Policy {
     pub(super) fn record(&self) -> usize {
         let fits = self.datagram() - record::DTLS_HEADER;
         self.max_record.unwrap_or(fits)
+    }
+
+    /// Greatest handshake message: no more than one TLS record holds, as some stack refuses a
+    /// message that is cut over two.
+    pub(super) fn handshake(&self) -> usize {
+        self.handshake_limit.min(HANDSHAKE_MAX)
     }
 
     /// Protected records in flight, within what the ARQ can name.

@@ -54,6 +54,8 @@ pub enum Reason {
 
 /// The level of an alert that ends the connection (RFC 5246 §7.2).
 pub(super) const FATAL: u8 = 2;
+/// The one alert that ends it without an error (RFC 5246 §7.2.1).
+pub(super) const CLOSE_NOTIFY: u8 = 0;
 
 impl Reason {
     /// All of them, in the order of their declaration.

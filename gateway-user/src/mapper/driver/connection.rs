@@ -216,7 +216,7 @@ impl Mapped {
         now: Instant,
     ) -> Option<Step> {
         let mut reset = None;
-        while let Some(output) = self.core.poll_output(now) {
+        while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Datagram(datagram) => io.datagrams.push(datagram),
                 Output::Tls(bytes) if self.unsent.is_empty() => io.pieces.push_back(bytes),

@@ -154,8 +154,7 @@ impl Io {
         let batch: Vec<[IoSlice<'_>; 2]> =
             waiting.iter().take(BATCH).map(Datagram::io_slices).collect();
         let to = [None::<()>; BATCH];
-        sendmmsg(socket.as_raw_fd(), &mut self.sent, &batch, to, [], flags)
-            .map(Iterator::count)
+        sendmmsg(socket.as_raw_fd(), &mut self.sent, &batch, to, [], flags).map(Iterator::count)
     }
 }
 

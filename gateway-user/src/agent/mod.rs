@@ -1,7 +1,10 @@
 //! The agent: brings the filter up, keeps it in step with its files, leaves it in place at the end.
+mod mapping;
+
 use crate::{
     allow,
     config::{self, AttachMode, Config},
+    control::{self, Question},
     dataplane::{
         self, Maps, Pins, Plain,
         attach::{self, Mode, Plan, Role, Running},
@@ -10,12 +13,15 @@ use crate::{
         object::Capacity,
         table::{self, Changes, Grant, Grants},
     },
+    mapper::{driver, routing},
 };
 use gateway_common::{
     abi::{Settings, settings::LLN_PREFIXES_MAX},
     wire::{Address, Prefix},
 };
 use ipnet::IpNet;
+use mapping::Mapping;
+use serde_json::{Value, json};
 use std::{
     collections::HashSet,
     fs,
@@ -23,7 +29,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
+    net::{UnixListener, UnixStream},
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
     time::{MissedTickBehavior, interval},
 };
 
@@ -54,6 +62,15 @@ pub enum Error {
          choose them with lln.prefixes in the configuration"
     )]
     Prefixes(usize),
+    /// The TLS mapping.
+    #[error(transparent)]
+    Mapping(#[from] driver::Error),
+    /// What leads to it.
+    #[error(transparent)]
+    Routing(#[from] routing::Error),
+    /// Questions from the command line.
+    #[error(transparent)]
+    Control(#[from] control::Error),
     /// Signals cannot be waited for.
     #[error("signals")]
     Signal(#[source] std::io::Error),
@@ -175,7 +192,9 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
         }
     };
     fill(&mut settings.dtls_ports, &config.lln.dtls_ports);
-    fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
+    if config.mapper.enabled && config.mapper.transparent {
+        fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
+    }
     fill(&mut settings.agent_ports, &config.agent_ports());
     settings
 }
@@ -247,7 +266,24 @@ impl Signals {
     }
 }
 
-/// Keeps the filter in step until it is told to end; the filter stays.
+/// What the agent serves besides the filter: it ends with the agent.
+pub struct Services {
+    mapping: Mapping,
+    questions: UnixListener,
+}
+
+impl Services {
+    /// Starts to map and to answer questions. The filter runs already.
+    ///
+    /// # Errors
+    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`].
+    pub fn start(config: &Config) -> Result<Self, Error> {
+        let questions = control::listen(&config.state.runtime)?;
+        Ok(Self { mapping: Mapping::start(config, &prefixes(config)?)?, questions })
+    }
+}
+
+/// Keeps the filter in step until it is told to end; the filter stays, mapped connections end.
 ///
 /// # Errors
 /// None so far. A mistake in a changed file is logged, and what was in force stays.
@@ -255,6 +291,7 @@ pub async fn keep(
     options: &Options,
     config: Config,
     running: Running,
+    mut services: Services,
     mut signals: Signals,
 ) -> Result<(), Error> {
     let mut keeper = Keeper::new(config, running);
@@ -264,22 +301,39 @@ pub async fn keep(
         tokio::select! {
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.terminate.recv() => return Ok(()),
-            _ = signals.hangup.recv() => match reload(options) {
+            _ = signals.hangup.recv() => match reload(options, &mut services) {
                 Ok((config, running)) => {
                     keeper = Keeper::new(config, running);
                     tracing::info!("configuration reloaded");
                 }
                 Err(error) => tracing::error!("not reloaded, what was in force stays: {error}"),
             },
+            client = services.questions.accept() => if let Ok((client, _)) = client {
+                tokio::spawn(answer(client, services.mapping.report()));
+            },
             _ = tick.tick() => keeper.tick(),
         }
     }
 }
 
-fn reload(options: &Options) -> Result<(Config, Running), Error> {
+fn reload(options: &Options, services: &mut Services) -> Result<(Config, Running), Error> {
     let config = options.configure()?;
     let running = start(&config)?;
+    services.mapping.reload(&config, &prefixes(&config)?)?;
     Ok((config, running))
+}
+
+async fn answer(mut client: UnixStream, report: Option<oneshot::Receiver<driver::Report>>) {
+    let Some(Question::Connections) = control::question(&mut client).await else { return };
+    let report = match report {
+        Some(report) => report.await.ok(),
+        None => None,
+    };
+    let value = match report.map(serde_json::to_value) {
+        Some(Ok(value)) => value,
+        Some(Err(_)) | None => json!({ "error": "the mapping has ended" }),
+    };
+    control::answer(&mut client, &Value::from(value)).await;
 }
 
 /// What changes a file's content leaves a mark on.
