@@ -1,6 +1,7 @@
 //! The agent and the command line as a library, for the binary and for tests.
 pub mod agent;
 pub mod allow;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod control;

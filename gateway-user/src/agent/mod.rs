@@ -1,8 +1,10 @@
 //! The agent: brings the filter up, keeps it in step with its files, leaves it in place at the end.
+mod leases;
 mod mapping;
 
 use crate::{
     allow,
+    auth::https::{self, Https, Prepared},
     config::{self, AttachMode, Config},
     control::{self, Question},
     dataplane::{
@@ -11,8 +13,9 @@ use crate::{
         clock, links,
         maps::named,
         object::Capacity,
-        table::{self, Changes, Grant, Grants},
+        table::{self, Grant, Grants},
     },
+    lease::{self, Ledger, Registry},
     mapper::{driver, routing},
 };
 use gateway_common::{
@@ -26,7 +29,8 @@ use std::{
     collections::HashSet,
     fs,
     path::PathBuf,
-    time::{Duration, SystemTime},
+    thread,
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -71,9 +75,33 @@ pub enum Error {
     /// Questions from the command line.
     #[error(transparent)]
     Control(#[from] control::Error),
+    /// Leases.
+    #[error(transparent)]
+    Lease(Box<lease::Error>),
+    /// Authentication.
+    #[error(transparent)]
+    Https(#[from] https::Error),
+    /// What the running agent says.
+    #[error("{0}")]
+    Said(String),
     /// Signals cannot be waited for.
     #[error("signals")]
     Signal(#[source] std::io::Error),
+}
+
+impl From<lease::Error> for Error {
+    fn from(error: lease::Error) -> Self {
+        match error {
+            lease::Error::Allow(error) => Self::Allow(error),
+            lease::Error::Dataplane(error) => Self::Dataplane(error),
+            lease::Error::Agent(error) => *error,
+            other @ (lease::Error::Store(_)
+            | lease::Error::Clock(_)
+            | lease::Error::Unknown(_)
+            | lease::Error::Refused(_)
+            | lease::Error::Gone) => Self::Lease(Box::new(other)),
+        }
+    }
 }
 
 /// What the command line adds to the configuration.
@@ -199,32 +227,65 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     settings
 }
 
-/// Brings the filter up, or into step with a changed configuration.
+/// Brings the filter up, with the allow-list and the leases that were kept.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn start(config: &Config) -> Result<Running, Error> {
-    let plan = plan(config)?;
-    let _lock = allow::lock(&config.state.allow)?;
-    let grants = grants(config)?;
-    tracing::info!("loading: the kernel checks the programs, which takes a few seconds");
-    let running = attach::start(&Pins::new(&config.state.bpffs), &plan, |maps| {
-        own(maps)?;
-        Grants::open(maps)?.sync(&grants).map(|_| ())
-    })?;
-    Ok(running)
+pub fn start(config: &Config) -> Result<(Ledger, Running), Error> {
+    let mut ledger = Ledger::open(config, PATIENCE)?;
+    let running = ledger.attach(config)?;
+    ledger.commit();
+    Ok((ledger, running))
 }
 
-/// Puts the allow-list file into force.
+/// Loads, attaches and fills the allow-list, which the caller may write.
+pub(crate) fn attach(config: &Config, grants: &[Grant]) -> Result<(Running, Grants), Error> {
+    let plan = plan(config)?;
+    tracing::info!("loading: the kernel checks the programs, which takes a few seconds");
+    let mut kernel = None;
+    let pins = Pins::new(&config.state.bpffs);
+    let running = attach::start(&pins, &plan, |maps| {
+        own(maps)?;
+        let table = kernel.insert(Grants::open(maps)?);
+        table.sync(grants).map(drop)
+    })?;
+    let kernel = match kernel {
+        Some(kernel) => kernel,
+        None => Grants::open(&Maps::open(&pins)?)?,
+    };
+    Ok((running, kernel))
+}
+
+/// How long another process may take that writes the kernel's allow-list.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Puts the allow-list file into force: by the agent, or without one here.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn sync(config: &Config) -> Result<Changes, Error> {
-    let _lock = allow::lock(&config.state.allow)?;
-    let grants = grants(config)?;
-    let maps = Maps::open(&Pins::new(&config.state.bpffs))?;
-    Ok(Grants::open(&maps)?.sync(&grants)?)
+pub fn sync(config: &Config) -> Result<(), Error> {
+    Maps::open(&Pins::new(&config.state.bpffs))?;
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match Ledger::open(config, Duration::ZERO) {
+            Ok(mut ledger) => {
+                ledger.follow()?;
+                ledger.commit();
+                return Ok(());
+            }
+            Err(lease::Error::Store(lease::StoreError::Busy(_))) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match control::ask(&config.state.runtime, Question::Sync) {
+            Ok(answer) => return leases::refusal(&answer).map_or(Ok(()), Err),
+            // it has just started or ended, or another command is at it
+            Err(control::Error::NotRunning(_)) if Instant::now() < end => thread::sleep(STEP),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
+
+const STEP: Duration = Duration::from_millis(20);
 
 /// Tells the programs which addresses are the router's own.
 fn own(maps: &Maps) -> dataplane::Result<()> {
@@ -270,16 +331,38 @@ impl Signals {
 pub struct Services {
     mapping: Mapping,
     questions: UnixListener,
+    registry: Registry,
+    https: Option<Https>,
 }
 
 impl Services {
     /// Starts to map and to answer questions. The filter runs already.
     ///
     /// # Errors
-    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`].
-    pub fn start(config: &Config) -> Result<Self, Error> {
+    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`], [`Error::Https`].
+    pub fn start(config: &Config, ledger: Ledger) -> Result<Self, Error> {
         let questions = control::listen(&config.state.runtime)?;
-        Ok(Self { mapping: Mapping::start(config, &prefixes(config)?)?, questions })
+        let prepared = Prepared::new(config)?;
+        let mapping = Mapping::start(config, &prefixes(config)?)?;
+        let registry = Registry::start(ledger);
+        leases::arm_syn_cookies(config);
+        let https = Https::start(prepared, registry.clone())?;
+        Ok(Self { mapping, questions, registry, https })
+    }
+
+    async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
+        let config = options.configure()?;
+        let prepared = Prepared::new(&config)?;
+        let next = config.clone();
+        let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
+        self.mapping.reload(&config, &prefixes(&config)?)?;
+        leases::arm_syn_cookies(&config);
+        match &mut self.https {
+            Some(_) if config.auth.https.listen.is_empty() => self.https = None,
+            Some(https) => https.reload(prepared)?,
+            None => self.https = Https::start(prepared, self.registry.clone())?,
+        }
+        Ok((config, running))
     }
 }
 
@@ -301,7 +384,7 @@ pub async fn keep(
         tokio::select! {
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.terminate.recv() => return Ok(()),
-            _ = signals.hangup.recv() => match reload(options, &mut services) {
+            _ = signals.hangup.recv() => match services.reload(options).await {
                 Ok((config, running)) => {
                     keeper = Keeper::new(config, running);
                     tracing::info!("configuration reloaded");
@@ -309,31 +392,42 @@ pub async fn keep(
                 Err(error) => tracing::error!("not reloaded, what was in force stays: {error}"),
             },
             client = services.questions.accept() => if let Ok((client, _)) = client {
-                tokio::spawn(answer(client, services.mapping.report()));
+                tokio::spawn(answer(client, services.mapping.report(), services.registry.clone()));
             },
-            _ = tick.tick() => keeper.tick(),
+            _ = tick.tick() => {
+                if keeper.tick() {
+                    tokio::spawn(leases::follow(services.registry.clone()));
+                }
+                services.https.iter_mut().for_each(Https::tick);
+            }
         }
     }
 }
 
-fn reload(options: &Options, services: &mut Services) -> Result<(Config, Running), Error> {
-    let config = options.configure()?;
-    let running = start(&config)?;
-    services.mapping.reload(&config, &prefixes(&config)?)?;
-    Ok((config, running))
+async fn answer(
+    mut client: UnixStream,
+    report: Option<oneshot::Receiver<driver::Report>>,
+    registry: Registry,
+) {
+    let Some(question) = control::question(&mut client).await else { return };
+    let value = match question {
+        Question::Connections => connections(report).await,
+        Question::Sync | Question::Leases | Question::Revoke(_) => {
+            leases::answer(&registry, question).await
+        }
+    };
+    control::answer(&mut client, &value).await;
 }
 
-async fn answer(mut client: UnixStream, report: Option<oneshot::Receiver<driver::Report>>) {
-    let Some(Question::Connections) = control::question(&mut client).await else { return };
+async fn connections(report: Option<oneshot::Receiver<driver::Report>>) -> Value {
     let report = match report {
         Some(report) => report.await.ok(),
         None => None,
     };
-    let value = match report.map(serde_json::to_value) {
+    match report.map(serde_json::to_value) {
         Some(Ok(value)) => value,
         Some(Err(_)) | None => json!({ "error": "the mapping has ended" }),
-    };
-    control::answer(&mut client, &Value::from(value)).await;
+    }
 }
 
 /// What changes a file's content leaves a mark on.
@@ -361,30 +455,16 @@ impl Keeper {
         Self { config, seen, journal }
     }
 
-    fn tick(&mut self) {
+    /// Looks after everything; whether the allow-list file has changed.
+    fn tick(&mut self) -> bool {
         for flush in &mut self.journal {
             flush();
-        }
-        let now = stamp(&self.config);
-        if now != self.seen {
-            self.seen = now;
-            self.follow();
         }
         if let Err(error) = self.addresses() {
             tracing::error!("the router's own addresses are not up to date: {error}");
         }
-    }
-
-    fn follow(&self) {
-        match sync(&self.config) {
-            Ok(Changes { written: 0, removed: 0 }) => {}
-            Ok(Changes { written, removed }) => {
-                tracing::info!(written, removed, "allow-list in force");
-            }
-            Err(error) => {
-                tracing::error!("allow-list not taken over, what was in force stays: {error}");
-            }
-        }
+        let now = stamp(&self.config);
+        core::mem::replace(&mut self.seen, now) != now
     }
 
     fn addresses(&self) -> dataplane::Result<()> {

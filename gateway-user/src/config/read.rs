@@ -1,10 +1,10 @@
 //! From what is written to what it means: every value is checked here.
 use super::{
     Agent, AttachMode, Config, Format, Interfaces, Level, Lln, Log, Rates, Replay, ReplayMode,
-    Sources, State,
+    Sources, State, auth,
     error::Fault,
     file::{self, File, Quantity},
-    auth, mapper, prefix,
+    mapper, prefix,
     units::{self, Invalid, PerSecond, Throttle},
 };
 use core::ops::RangeInclusive;

@@ -145,6 +145,11 @@ impl Grants {
         Ok(())
     }
 
+    /// Whether an address lies in the LLN that the programs protect.
+    pub fn in_lln(&self, address: &Address) -> bool {
+        self.settings.in_lln(address)
+    }
+
     /// Makes the allow-list these grants and nothing else. What stays keeps its budgets, counters
     /// and replay memory.
     ///

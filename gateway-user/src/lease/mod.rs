@@ -13,16 +13,20 @@
 //! port that one of the leases (or the allow-list) covers for it, at the sum of their rates, until
 //! the last of them ends. When one ends, the agent makes the entry smaller; without an agent the
 //! kernel keeps the larger one until the last end.
+mod ledger;
 mod merge;
 mod record;
 mod registry;
 mod store;
 mod table;
+mod view;
 
+pub use ledger::{Ledger, Wish};
 pub use record::{Clocks, Record};
 pub use registry::{Error, Registry};
-pub use store::Store;
+pub use store::{Error as StoreError, Store};
 pub use table::{Change, Table};
+pub use view::View;
 
 use crate::config::Identity;
 use core::{net::IpAddr, time::Duration};
@@ -195,6 +199,9 @@ pub enum Refusal {
         ports = gateway_common::decide::admission::PORTS_MAX
     )]
     Crowded(IpAddr),
+    /// The certificate is revoked.
+    #[error("the certificate of {0} was revoked")]
+    Revoked(String),
     /// What proves the identity is about to end.
     #[error("what proves {0} has ended")]
     Ended(String),

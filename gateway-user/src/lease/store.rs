@@ -1,7 +1,10 @@
 //! Leases on the disk: what a restart finds again. Whoever has the store open is the one who may
 //! write the kernel's allow-list.
 use super::{Id, Record};
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition,
+    backends::FileBackend,
+};
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io,
@@ -85,14 +88,14 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let handle = options.open(file).map_err(disk)?;
+        let failed = |error: DatabaseError| match error {
+            DatabaseError::DatabaseAlreadyOpen => Error::Busy(file.to_owned()),
+            other => Error::Database { file: file.to_owned(), source: Box::new(other.into()) },
+        };
+        let backend = FileBackend::new(handle).map_err(failed)?;
         let mut builder = Database::builder();
-        let database = builder.set_cache_size(CACHE).create_file(handle).map_err(|error| {
-            if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
-                Error::Busy(file.to_owned())
-            } else {
-                Error::Database { file: file.to_owned(), source: Box::new(error.into()) }
-            }
-        })?;
+        let database =
+            builder.set_cache_size(CACHE).create_with_backend(backend).map_err(failed)?;
         Ok(Self { file: file.to_owned(), database })
     }
 
@@ -132,9 +135,7 @@ impl Store {
             }
             for record in keep {
                 let Ok(bytes) = serde_json::to_vec(record) else { continue };
-                table
-                    .insert(&record.id.0, bytes.as_slice())
-                    .map_err(|error| self.failed(error))?;
+                table.insert(&record.id.0, bytes.as_slice()).map_err(|error| self.failed(error))?;
             }
         }
         write.commit().map_err(|error| self.failed(error))

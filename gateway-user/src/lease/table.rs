@@ -28,7 +28,7 @@ pub enum Change {
 pub struct Table {
     leases: HashMap<Id, Lease>,
     holders: HashMap<(Way, String, IpAddr), Id>,
-    held: HashMap<String, usize>,
+    held: HashMap<String, BTreeSet<Id>>,
     sources: HashMap<IpAddr, Source>,
     due: BTreeSet<(u64, IpAddr)>,
     allowed: HashMap<IpAddr, Grant>,
@@ -113,7 +113,8 @@ impl Table {
 
     /// Ends every lease for which `test` holds.
     pub fn revoke_where(&mut self, now: u64, test: impl Fn(&Lease) -> bool) -> Vec<Lease> {
-        let ids: Vec<Id> = self.leases().filter(|lease| test(lease)).map(|lease| lease.id).collect();
+        let ids: Vec<Id> =
+            self.leases().filter(|lease| test(lease)).map(|lease| lease.id).collect();
         ids.iter().filter_map(|id| self.revoke(id, now)).collect()
     }
 
@@ -188,6 +189,11 @@ impl Table {
         self.leases.get(id)
     }
 
+    /// The leases of an identity.
+    pub fn leases_of(&self, identity: &str) -> impl Iterator<Item = &Lease> {
+        self.held.get(identity).into_iter().flatten().filter_map(|id| self.leases.get(id))
+    }
+
     /// All leases, in no order.
     pub fn leases(&self) -> impl Iterator<Item = &Lease> {
         self.leases.values()
@@ -199,7 +205,7 @@ impl Table {
     fn insert(&mut self, lease: Lease) {
         let holder = (lease.way, lease.identity.clone(), lease.source);
         self.holders.insert(holder, lease.id);
-        *self.held.entry(lease.identity.clone()).or_default() += 1;
+        self.held.entry(lease.identity.clone()).or_default().insert(lease.id);
         self.sources.entry(lease.source).or_default().leases.push(lease.id);
         self.leases.insert(lease.id, lease);
     }
@@ -209,8 +215,8 @@ impl Table {
         let lease = self.leases.remove(id)?;
         self.holders.remove(&(lease.way, lease.identity.clone(), lease.source));
         if let Some(held) = self.held.get_mut(&lease.identity) {
-            *held -= 1;
-            if *held == 0 {
+            held.remove(id);
+            if held.is_empty() {
                 self.held.remove(&lease.identity);
             }
         }
@@ -222,10 +228,14 @@ impl Table {
     }
 
     fn may_hold_one_more(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        let held = self.held.get(request.identity).copied().unwrap_or(0);
+        let held = self.held.get(request.identity).map_or(0, BTreeSet::len);
         let most = request.policy.leases;
         let identity = || request.identity.to_owned();
-        if held < most { Ok(()) } else { Err(Refusal::TooMany { identity: identity(), held, most }) }
+        if held < most {
+            Ok(())
+        } else {
+            Err(Refusal::TooMany { identity: identity(), held, most })
+        }
     }
 
     /// Whether the source's entry can cover `terms` in place of the lease `except`.
@@ -290,8 +300,8 @@ impl Table {
         let mut expires_ns = own.map_or(0, |grant| grant.expires_ns);
         let mut terms = base.as_ref().map(terms_of);
         let mut leased = false;
-        for lease in ids.iter().filter_map(|id| self.leases.get_mut(id).map(|lease| (id, lease))) {
-            let lease = lease.1;
+        for id in ids {
+            let Some(lease) = self.leases.get_mut(&id) else { continue };
             due_ns = due_ns.min(lease.expires_ns);
             if lease.way == Way::Tunnel {
                 continue;
@@ -342,5 +352,9 @@ fn expiry(now: u64, request: &Request<'_>) -> Result<u64, Refusal> {
     let ttl = request.ttl.map_or(longest, |ttl| ttl.min(longest)).max(Duration::from_secs(1));
     let ttl_ns = u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
     let expires_ns = now.saturating_add(ttl_ns).min(request.proof_ends_ns);
-    if expires_ns <= now { Err(Refusal::Ended(request.identity.to_owned())) } else { Ok(expires_ns) }
+    if expires_ns <= now {
+        Err(Refusal::Ended(request.identity.to_owned()))
+    } else {
+        Ok(expires_ns)
+    }
 }

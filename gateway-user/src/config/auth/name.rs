@@ -72,6 +72,12 @@ impl Pattern {
         name.map(|name| Self::One(name.text)).ok_or_else(refuse)
     }
 
+    /// Whether it covers a name whose kind is not known any more.
+    pub fn covers_text(&self, text: &str) -> bool {
+        let kinds = [Kind::Uri, Kind::Dns, Kind::Email];
+        kinds.iter().any(|kind| Name::new(*kind, text).is_some_and(|name| self.covers(&name)))
+    }
+
     /// Whether it covers a name.
     pub fn covers(&self, name: &Name) -> bool {
         match (self, name.kind) {

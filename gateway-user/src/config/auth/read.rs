@@ -15,7 +15,7 @@ use gateway_common::{
     },
 };
 use ipnet::IpNet;
-use std::{collections::HashSet, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, time::Duration};
 
 /// Most `[[auth.identity]]`.
 const IDENTITIES_MAX: usize = 65_536;
@@ -83,8 +83,7 @@ fn addresses(key: &str, texts: &[String]) -> Result<Vec<SocketAddr>, Fault> {
 fn identity(place: usize, file: &file::AuthIdentity, usual: &Usual) -> Result<Identity, Fault> {
     let table = element("auth.identity", place);
     let key = |name: &str| format!("{table}.{name}");
-    let name =
-        Pattern::parse(&file.name).map_err(|invalid| Fault::new(key("name"), invalid))?;
+    let name = Pattern::parse(&file.name).map_err(|invalid| Fault::new(key("name"), invalid))?;
     let longest = file.longest.as_ref().map(|text| span(&key("longest"), text)).transpose()?;
     let leases = file.leases.map(|count| leases(&key("leases"), count)).transpose()?;
     Ok(Identity {
@@ -135,8 +134,7 @@ fn packets(table: &str, file: &file::AuthIdentity) -> Result<Option<Rate>, Fault
         let alone = file.burst.map(|_| needs_rate(table, "burst", "rate"));
         return alone.map_or(Ok(None), Err);
     };
-    let rate =
-        units::rate(rate).map_err(|invalid| Fault::new(format!("{table}.rate"), invalid))?;
+    let rate = units::rate(rate).map_err(|invalid| Fault::new(format!("{table}.rate"), invalid))?;
     let burst = match file.burst {
         Some(burst) => number(&format!("{table}.burst"), burst, PACKET_BURST)?.into(),
         None => two_seconds(rate).min(PACKET_BURST.end().unsigned_abs()),
