@@ -2,6 +2,7 @@
 pub mod agent;
 pub mod allow;
 pub mod auth;
+pub mod backend;
 pub mod cli;
 pub mod config;
 pub mod control;
@@ -9,3 +10,4 @@ pub mod dataplane;
 pub mod lease;
 pub mod mapper;
 pub mod observe;
+pub mod pki;

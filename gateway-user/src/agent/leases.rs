@@ -23,12 +23,18 @@ pub(super) async fn answer(registry: &Registry, question: Question) -> Value {
     result.unwrap_or_else(|error| json!({ "error": error.to_string() }))
 }
 
+/// The leases in an answer.
+pub(super) fn read(answer: Value) -> Vec<View> {
+    serde_json::from_value(answer).unwrap_or_default()
+}
+
 /// What an agent's answer says went wrong.
 pub(super) fn refusal(answer: &Value) -> Option<Error> {
     answer["error"].as_str().map(|text| Error::Said(text.to_owned()))
 }
 
-fn views<'a>(leases: impl Iterator<Item = &'a lease::Lease>) -> Value {
+/// What leases look like, in the order of their holders.
+pub(super) fn views<'a>(leases: impl Iterator<Item = &'a lease::Lease>) -> Value {
     let now = clock::monotonic();
     let mut views: Vec<View> = leases.map(|lease| View::new(lease, now)).collect();
     views.sort_by(|a, b| (&a.identity, a.source, a.id).cmp(&(&b.identity, b.source, b.id)));

@@ -15,7 +15,7 @@ use crate::{
         object::Capacity,
         table::{self, Grant, Grants},
     },
-    lease::{self, Ledger, Registry},
+    lease::{self, Ledger, Registry, View},
     mapper::{driver, routing},
 };
 use gateway_common::{
@@ -265,19 +265,64 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// See [`Error`].
 pub fn sync(config: &Config) -> Result<(), Error> {
     Maps::open(&Pins::new(&config.state.bpffs))?;
+    match hand(config, Question::Sync)? {
+        Hand::Agent(_) => Ok(()),
+        Hand::Own(mut ledger) => {
+            ledger.follow()?;
+            ledger.commit();
+            Ok(())
+        }
+    }
+}
+
+/// All leases.
+///
+/// # Errors
+/// See [`Error`].
+pub fn leases(config: &Config) -> Result<Vec<View>, Error> {
+    match hand(config, Question::Leases)? {
+        Hand::Agent(answer) => Ok(leases::read(answer)),
+        Hand::Own(ledger) => Ok(leases::read(leases::views(ledger.leases()))),
+    }
+}
+
+/// Ends a lease; nothing if there is none of that name.
+///
+/// # Errors
+/// See [`Error`].
+pub fn revoke(config: &Config, id: lease::Id) -> Result<Vec<View>, Error> {
+    match hand(config, Question::Revoke(id))? {
+        Hand::Agent(mut answer) => Ok(leases::read(answer["ended"].take())),
+        Hand::Own(mut ledger) => {
+            let ended = ledger.release(&id, |_| true);
+            match ledger.follow() {
+                Ok(_) | Err(lease::Error::Dataplane(dataplane::Error::NotRunning(_))) => {}
+                Err(error) => return Err(error.into()),
+            }
+            ledger.commit();
+            Ok(leases::read(leases::views(ended.iter())))
+        }
+    }
+}
+
+/// Who does it: the agent, which has answered, or this process, which has the ledger then.
+enum Hand {
+    Agent(Value),
+    Own(Box<Ledger>),
+}
+
+fn hand(config: &Config, question: Question) -> Result<Hand, Error> {
     let end = Instant::now() + PATIENCE;
     loop {
         match Ledger::open(config, Duration::ZERO) {
-            Ok(mut ledger) => {
-                ledger.follow()?;
-                ledger.commit();
-                return Ok(());
-            }
+            Ok(ledger) => return Ok(Hand::Own(Box::new(ledger))),
             Err(lease::Error::Store(lease::StoreError::Busy(_))) => {}
             Err(error) => return Err(error.into()),
         }
-        match control::ask(&config.state.runtime, Question::Sync) {
-            Ok(answer) => return leases::refusal(&answer).map_or(Ok(()), Err),
+        match control::ask(&config.state.runtime, question) {
+            Ok(answer) => {
+                return leases::refusal(&answer).map_or(Ok(Hand::Agent(answer)), Err);
+            }
             // it has just started or ended, or another command is at it
             Err(control::Error::NotRunning(_)) if Instant::now() < end => thread::sleep(STEP),
             Err(error) => return Err(error.into()),

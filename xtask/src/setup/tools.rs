@@ -9,7 +9,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -20,6 +20,7 @@ const TOOLS: [Tool; 13] = [
     tool("ethtool", "ethtool"),
     tool("ping", "iputils-ping"),
     tool("openssl", "openssl"),
+    tool("curl", "curl"),
     tool("nsenter", "util-linux"),
     tool("python3", "python3"),
     tool("ps", "procps"),
