@@ -43,6 +43,8 @@ pub enum Question {
     Connections,
     /// The allow-list file has changed: put it into force.
     Sync,
+    /// What the kernel's allow-list should be.
+    Grants,
     /// All leases.
     Leases,
     /// The end of a lease.

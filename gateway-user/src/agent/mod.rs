@@ -1,5 +1,6 @@
 //! The agent: brings the filter up, keeps it in step with its files, leaves it in place at the end.
-mod leases;
+mod answers;
+mod hand;
 mod mapping;
 
 use crate::{
@@ -15,13 +16,14 @@ use crate::{
         object::Capacity,
         table::{self, Grant, Grants},
     },
-    lease::{self, Ledger, Registry, View},
+    lease::{self, Ledger, Registry},
     mapper::{driver, routing},
 };
 use gateway_common::{
     abi::{Settings, settings::LLN_PREFIXES_MAX},
     wire::{Address, Prefix},
 };
+use hand::PATIENCE;
 use ipnet::IpNet;
 use mapping::Mapping;
 use serde_json::{Value, json};
@@ -29,8 +31,7 @@ use std::{
     collections::HashSet,
     fs,
     path::PathBuf,
-    thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -38,6 +39,8 @@ use tokio::{
     sync::oneshot,
     time::{MissedTickBehavior, interval},
 };
+
+pub use hand::{leases, revoke, start_once, sync};
 
 /// What keeps the agent from its work.
 #[derive(Debug, thiserror::Error)]
@@ -256,82 +259,6 @@ pub(crate) fn attach(config: &Config, grants: &[Grant]) -> Result<(Running, Gran
     Ok((running, kernel))
 }
 
-/// How long another process may take that writes the kernel's allow-list.
-const PATIENCE: Duration = Duration::from_secs(15);
-
-/// Puts the allow-list file into force: by the agent, or without one here.
-///
-/// # Errors
-/// See [`Error`].
-pub fn sync(config: &Config) -> Result<(), Error> {
-    Maps::open(&Pins::new(&config.state.bpffs))?;
-    match hand(config, Question::Sync)? {
-        Hand::Agent(_) => Ok(()),
-        Hand::Own(mut ledger) => {
-            ledger.follow()?;
-            ledger.commit();
-            Ok(())
-        }
-    }
-}
-
-/// All leases.
-///
-/// # Errors
-/// See [`Error`].
-pub fn leases(config: &Config) -> Result<Vec<View>, Error> {
-    match hand(config, Question::Leases)? {
-        Hand::Agent(answer) => Ok(leases::read(answer)),
-        Hand::Own(ledger) => Ok(leases::read(leases::views(ledger.leases()))),
-    }
-}
-
-/// Ends a lease; nothing if there is none of that name.
-///
-/// # Errors
-/// See [`Error`].
-pub fn revoke(config: &Config, id: lease::Id) -> Result<Vec<View>, Error> {
-    match hand(config, Question::Revoke(id))? {
-        Hand::Agent(mut answer) => Ok(leases::read(answer["ended"].take())),
-        Hand::Own(mut ledger) => {
-            let ended = ledger.release(&id, |_| true);
-            match ledger.follow() {
-                Ok(_) | Err(lease::Error::Dataplane(dataplane::Error::NotRunning(_))) => {}
-                Err(error) => return Err(error.into()),
-            }
-            ledger.commit();
-            Ok(leases::read(leases::views(ended.iter())))
-        }
-    }
-}
-
-/// Who does it: the agent, which has answered, or this process, which has the ledger then.
-enum Hand {
-    Agent(Value),
-    Own(Box<Ledger>),
-}
-
-fn hand(config: &Config, question: Question) -> Result<Hand, Error> {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match Ledger::open(config, Duration::ZERO) {
-            Ok(ledger) => return Ok(Hand::Own(Box::new(ledger))),
-            Err(lease::Error::Store(lease::StoreError::Busy(_))) => {}
-            Err(error) => return Err(error.into()),
-        }
-        match control::ask(&config.state.runtime, question) {
-            Ok(answer) => {
-                return leases::refusal(&answer).map_or(Ok(Hand::Agent(answer)), Err);
-            }
-            // it has just started or ended, or another command is at it
-            Err(control::Error::NotRunning(_)) if Instant::now() < end => thread::sleep(STEP),
-            Err(error) => return Err(error.into()),
-        }
-    }
-}
-
-const STEP: Duration = Duration::from_millis(20);
-
 /// Tells the programs which addresses are the router's own.
 fn own(maps: &Maps) -> dataplane::Result<()> {
     let mut index = maps.index::<Address, u32>("OWN")?;
@@ -390,7 +317,7 @@ impl Services {
         let prepared = Prepared::new(config)?;
         let mapping = Mapping::start(config, &prefixes(config)?)?;
         let registry = Registry::start(ledger);
-        leases::arm_syn_cookies(config);
+        answers::arm_syn_cookies(config);
         let https = Https::start(prepared, registry.clone())?;
         Ok(Self { mapping, questions, registry, https })
     }
@@ -401,7 +328,7 @@ impl Services {
         let next = config.clone();
         let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
         self.mapping.reload(&config, &prefixes(&config)?)?;
-        leases::arm_syn_cookies(&config);
+        answers::arm_syn_cookies(&config);
         match &mut self.https {
             Some(_) if config.auth.https.listen.is_empty() => self.https = None,
             Some(https) => https.reload(prepared)?,
@@ -441,7 +368,7 @@ pub async fn keep(
             },
             _ = tick.tick() => {
                 if keeper.tick() {
-                    tokio::spawn(leases::follow(services.registry.clone()));
+                    tokio::spawn(answers::follow(services.registry.clone()));
                 }
                 services.https.iter_mut().for_each(Https::tick);
             }
@@ -457,8 +384,8 @@ async fn answer(
     let Some(question) = control::question(&mut client).await else { return };
     let value = match question {
         Question::Connections => connections(report).await,
-        Question::Sync | Question::Leases | Question::Revoke(_) => {
-            leases::answer(&registry, question).await
+        Question::Sync | Question::Grants | Question::Leases | Question::Revoke(_) => {
+            answers::answer(&registry, question).await
         }
     };
     control::answer(&mut client, &value).await;

@@ -7,6 +7,7 @@
 //!
 //! [`rest`] and [`problem`] decide what is asked and what is answered, without a socket; [`https`]
 //! moves the bytes.
+mod answer;
 pub mod https;
 mod limit;
 pub mod material;

@@ -29,7 +29,7 @@ impl Run {
         let config = options.configure()?;
         log(&config);
         if self.once {
-            return announce(context, &config, &agent::start(&config)?.1);
+            return announce(context, &config, &agent::start_once(&config)?);
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         // before anybody learns that it runs: a reload in the next instant must not end it

@@ -146,13 +146,9 @@ impl Ledger {
         self.table.handle_timeout(now);
         self.settle();
         let grants = self.table.grants();
-        let kernel = match &mut self.kernel {
-            Some(kernel) => kernel,
-            None => {
-                let maps = Maps::open(&Pins::new(&self.config.state.bpffs))?;
-                self.kernel.insert(Grants::open(&maps)?)
-            }
-        };
+        // another command may have brought up other maps
+        let maps = Maps::open(&Pins::new(&self.config.state.bpffs))?;
+        let kernel = self.kernel.insert(Grants::open(&maps)?);
         self.behind = false;
         Ok(kernel.sync(&grants)?)
     }

@@ -2,8 +2,11 @@
 use super::Error;
 use crate::{
     config::Config,
-    control::Question,
-    dataplane::{clock, table::Changes},
+    control::{self, Question},
+    dataplane::{
+        clock,
+        table::{Changes, Grant},
+    },
     lease::{self, Registry, View},
 };
 use serde_json::{Value, json};
@@ -13,6 +16,7 @@ use std::fs;
 pub(super) async fn answer(registry: &Registry, question: Question) -> Value {
     let result = match question {
         Question::Sync => sync(registry).await.map(|_| json!({})),
+        Question::Grants => registry.call(|ledger| json!(ledger.grants())).await,
         Question::Leases => registry.call(|ledger| views(ledger.leases())).await,
         Question::Revoke(id) => {
             let ended = registry.call(move |ledger| ledger.release(&id, |_| true)).await;
@@ -26,6 +30,11 @@ pub(super) async fn answer(registry: &Registry, question: Question) -> Value {
 /// The leases in an answer.
 pub(super) fn read(answer: Value) -> Vec<View> {
     serde_json::from_value(answer).unwrap_or_default()
+}
+
+/// The kernel's allow-list in an answer.
+pub(super) fn read_grants(answer: Value) -> Result<Vec<Grant>, Error> {
+    Ok(serde_json::from_value(answer).map_err(control::Error::Answer)?)
 }
 
 /// What an agent's answer says went wrong.
