@@ -40,6 +40,9 @@ impl Offset {
 /// Words rather than overlaid structures, because a structure without alignment is read byte by
 /// byte on BPF, which costs more than the rest of the parser.
 pub trait Frame {
+    /// Whether the frame has `length` bytes from `at` on, which may be more than an [`Offset`] can
+    /// reach: segments that the kernel has merged are.
+    fn holds(&self, at: Offset, length: u16) -> bool;
     /// One byte.
     fn byte(&self, at: Offset) -> Option<u8>;
     /// Two bytes, most significant first.
@@ -61,6 +64,9 @@ fn take<const N: usize>(frame: &[u8], at: Offset) -> Option<[u8; N]> {
 }
 
 impl Frame for [u8] {
+    fn holds(&self, at: Offset, length: u16) -> bool {
+        at.get() + usize::from(length) <= self.len()
+    }
     fn byte(&self, at: Offset) -> Option<u8> {
         self.get(at.get()).copied()
     }
@@ -101,5 +107,7 @@ mod tests {
         assert_eq!(frame[..].short(at(8)), None);
         assert_eq!(frame[..].byte(at(9)), None);
         assert_eq!(frame[..].address(at(0)), None);
+        assert!(frame[..].holds(at(2), 7));
+        assert!(!frame[..].holds(at(2), 8));
     }
 }

@@ -74,6 +74,10 @@ macro_rules! load {
 
 impl Frame for XdpFrame {
     #[inline(always)]
+    fn holds(&self, at: Offset, length: u16) -> bool {
+        at.get() as u64 + u64::from(length) <= self.length()
+    }
+    #[inline(always)]
     fn byte(&self, at: Offset) -> Option<u8> {
         Some(load!(self, at, 1, "{value} = *(u8 *)({address} + 0)") as u8)
     }

@@ -5,7 +5,7 @@ use crate::{
     frame::XdpFrame,
     kernel::{self, position},
     maps, settings,
-    settle::{Outcome, Refusal, Verdict},
+    settle::{Outcome, Verdict},
     stage::{
         admit::{self, Admitted, Side},
         learn,
@@ -92,7 +92,7 @@ fn datagram(
     };
     let flow = admit::associate(frame, &key, Side::Lln)?;
     // 4. What does it tell? 5. Is it more than its receiver may get?
-    let refuse = |reason| Refusal { reason, slot: flow.admitted.slot };
+    let refuse = |reason| flow.admitted.refuse(reason);
     learn::learn(frame, &flow, payload, end).map_err(refuse)?;
     learn::answer(&flow, ip.length).map_err(refuse)?;
     Ok(flow.admitted)

@@ -164,10 +164,10 @@ pub fn marks(page: u32, position: u32) -> Option<*mut u64> {
 
 /// The counter of a reason on this interface and CPU.
 #[inline(always)]
-pub fn drops(reason: Reason) -> Option<*mut Counter> {
+pub fn drops(reason: u32) -> Option<*mut Counter> {
     let drops = DROPS.get_ptr_mut(crate::settings::interface())?;
     // compared here, where the verifier sees it: it has seen the reason as any number
-    let number = kernel::fixed(reason as u64) as usize;
+    let number = kernel::fixed(reason.into()) as usize;
     if number >= Reason::COUNT {
         return None;
     }
@@ -183,6 +183,6 @@ pub fn passed() -> Option<*mut Passed> {
 
 /// When the next event of a reason is due on this CPU, in ticks.
 #[inline(always)]
-pub fn sampled(reason: Reason) -> Option<*mut u64> {
-    SAMPLED.get_ptr_mut(reason as u32)
+pub fn sampled(reason: u32) -> Option<*mut u64> {
+    SAMPLED.get_ptr_mut(reason)
 }

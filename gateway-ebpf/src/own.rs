@@ -1,58 +1,118 @@
 //! What is not addressed to a node, and exceptions that a node made itself.
-#![expect(unsafe_code, reason = "associations are shared memory")]
+#![expect(unsafe_code, reason = "associations are shared memory; a global function has a symbol")]
 use crate::{
     atomic,
     frame::XdpFrame,
     kernel, maps, settings,
-    settle::{Outcome, Verdict},
-    stage::{charge::spend, content::COAP_PORT},
+    settle::{Outcome, Refusal, Verdict},
+    stage::{
+        admit::{self, Side},
+        charge::{self, spend},
+        content::COAP_PORT,
+    },
 };
 use gateway_common::{
     abi::{AGENT_SLOTS, AssociationKey},
     decide::{Reason, association::Progress},
-    wire::parse::{self, Network, Upper},
+    wire::{
+        Address,
+        parse::{self, Network, Upper},
+    },
 };
 
 /// Multicast of a larger scope than the link could be routed into the LLN (RFC 4291 §2.7).
 const REALM_LOCAL: u8 = 3;
 
-/// Everything that is not the LLN's passes untouched, but for two things: CoAP to groups that
-/// nodes listen to, and floods at the agent's own ports.
+/// Everything that is not the LLN's passes untouched, but for three things: CoAP to groups that
+/// nodes listen to, what is for the mapping's own ports, and floods at the agent's.
 #[inline(always)]
 pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
-    if ip.protocol != parse::UDP && ip.protocol != parse::TCP {
+    if ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4 {
         return Ok(Outcome::Untouched);
     }
     let Ok(upper) = parse::transport(frame, ip) else {
         return Ok(Outcome::Untouched);
     };
-    let port = match upper {
-        Upper::Udp { ports, .. } | Upper::Tcp { ports } => ports.destination,
+    let (port, segment) = match upper {
+        Upper::Udp { ports, .. } => (ports.destination, 0),
+        Upper::Tcp { ports } => (ports.destination, SEGMENT),
         Upper::Icmp { .. }
         | Upper::Fragment
         | Upper::RoutingHeader
         | Upper::HopByHop
         | Upper::Other => return Ok(Outcome::Untouched),
     };
-    if let Some(scope) = ip.destination.multicast_scope() {
+    let what = u64::from(port) | segment | u64::from(ip.length) << 32;
+    match own_receive(&ip.source, &ip.destination, what) {
+        UNTOUCHED => Ok(Outcome::Untouched),
+        CHECKED => Ok(Outcome::Checked),
+        word => Err(Refusal::from_word(word)),
+    }
+}
+
+/// Set in what [`own_receive`] is told of a packet when it is TCP; below it is the port, and its
+/// length is the upper half.
+const SEGMENT: u64 = 1 << 16;
+// What it returns unless it is a refusal.
+const UNTOUCHED: u64 = 0;
+const CHECKED: u64 = u64::MAX;
+
+/// A global function in the kernel too: walked once, not behind every chain of headers.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn own_receive(source: *const Address, destination: *const Address, what: u64) -> u64 {
+    // SAFETY: the caller's own addresses, or null as far as the verifier knows.
+    let (source, destination) = unsafe { (source.as_ref(), destination.as_ref()) };
+    let (Some(source), Some(destination)) = (source, destination) else { return UNTOUCHED };
+    match receive(source, destination, what) {
+        Ok(Outcome::Untouched) => UNTOUCHED,
+        Ok(Outcome::Checked) => CHECKED,
+        Err(refusal) => refusal.to_word(),
+    }
+}
+
+#[inline(always)]
+fn receive(source: &Address, destination: &Address, what: u64) -> Verdict<Outcome> {
+    let port = what as u16;
+    if let Some(scope) = destination.multicast_scope() {
         let coap = port == COAP_PORT || settings::is_dtls_port(port);
         if scope >= REALM_LOCAL && coap {
             return Err(Reason::Multicast.into());
         }
         return Ok(Outcome::Untouched);
     }
-    if settings::is_agent_port(port) && maps::is_own(&ip.destination) && !agent(ip) {
-        return Err(Reason::AgentRate.into());
+    let mapper = what & SEGMENT != 0 && settings::is_mapper_port(port);
+    if (!mapper && !settings::is_agent_port(port)) || !maps::is_own(destination) {
+        return Ok(Outcome::Untouched);
     }
-    Ok(Outcome::Untouched)
+    if mapper {
+        return mapping(source, port, (what >> 32) as u16);
+    }
+    if agent(source) { Ok(Outcome::Untouched) } else { Err(Reason::AgentRate.into()) }
+}
+
+/// A segment for the mapping: lease, port and the source's rate decide. Which node it is for, and
+/// whether the lease covers that, its listener learns later.
+#[inline(always)]
+fn mapping(source: &Address, port: u16, length: u16) -> Verdict<Outcome> {
+    if !admit::may_be_listed(source) {
+        return Err(Reason::NoLease.into());
+    }
+    if settings::in_lln(source) {
+        return Err(Reason::SpoofedSource.into());
+    }
+    let admitted = admit::admit(source, source, port, Side::Router)?;
+    charge::source(&admitted, length)?;
+    charge::account_source(&admitted, length);
+    Ok(Outcome::Checked)
 }
 
 /// Spends one packet of the budget that a source's /64 (IPv4: address) shares by keyed hash: no
 /// insert, so forged sources cost what one source costs.
 #[inline(always)]
-fn agent(ip: &Network) -> bool {
-    let (high, low) = ip.source.raw_words();
-    let host = if ip.v4 { low } else { 0 };
+fn agent(source: &Address) -> bool {
+    let (high, low) = source.raw_words();
+    let host = if source.is_v4() { low } else { 0 };
     let slot = settings::key().hash([high, host, 3]) as u32 % AGENT_SLOTS;
     let Some(arrival) = maps::agent(slot) else {
         return false;

@@ -136,6 +136,11 @@ pub(crate) fn is_dtls_port(port: u16) -> bool {
 pub(crate) fn is_mapped_port(port: u16) -> bool {
     is_one_of(&raw const CONFIG.mapped_ports, port)
 }
+/// Whether the mapping listens on this TCP port of the router's own.
+#[inline(always)]
+pub(crate) fn is_mapper_port(port: u16) -> bool {
+    is_one_of(&raw const CONFIG.mapper_ports, port)
+}
 /// Whether this is one of the agent's ports.
 #[inline(always)]
 pub(crate) fn is_agent_port(port: u16) -> bool {

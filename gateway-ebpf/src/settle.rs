@@ -17,8 +17,8 @@ pub enum Outcome {
 
 /// Why a packet does not pass, and whose it was.
 pub struct Refusal {
-    /// Why.
-    pub reason: Reason,
+    /// Why: a [`Reason`]'s number, since functions of the kernel's return numbers only.
+    pub reason: u32,
     /// The source's slot, or [`NO_SLOT`] when it has no lease. (No `Option`: what it leaves
     /// undefined the compiler may store, and the verifier refuses.)
     pub slot: u32,
@@ -30,7 +30,21 @@ pub const NO_SLOT: u32 = u32::MAX;
 impl From<Reason> for Refusal {
     #[inline(always)]
     fn from(reason: Reason) -> Self {
-        Self { reason, slot: NO_SLOT }
+        Self { reason: reason as u32, slot: NO_SLOT }
+    }
+}
+
+impl Refusal {
+    /// As one number, for functions that return no more; never 0.
+    #[inline(always)]
+    pub fn to_word(&self) -> u64 {
+        u64::from(self.slot) << 32 | u64::from(self.reason) + 1
+    }
+
+    /// Back from [`Refusal::to_word`].
+    #[inline(always)]
+    pub fn from_word(word: u64) -> Self {
+        Self { reason: (word as u32).wrapping_sub(1), slot: (word >> 32) as u32 }
     }
 }
 
@@ -82,7 +96,7 @@ const SAMPLE_TICKS: u64 = 25;
 /// Reports a drop, unless one of the same reason was reported a moment ago: a flood fills its own
 /// budget of events and no other's.
 #[inline(always)]
-fn sample(frame: &XdpFrame, reason: Reason) {
+fn sample(frame: &XdpFrame, reason: u32) {
     let Some(due) = maps::sampled(reason) else {
         return;
     };
@@ -97,7 +111,7 @@ fn sample(frame: &XdpFrame, reason: Reason) {
 }
 
 #[inline(always)]
-fn report(frame: &XdpFrame, reason: Reason) {
+fn report(frame: &XdpFrame, reason: u32) {
     let Some(mut entry) = maps::EVENTS.reserve(0) else {
         return;
     };
@@ -121,7 +135,7 @@ fn report(frame: &XdpFrame, reason: Reason) {
     // SAFETY: as above.
     unsafe { interface.write(crate::settings::interface()) };
     // SAFETY: as above.
-    unsafe { number.write(reason as u32) };
+    unsafe { number.write(reason) };
     // SAFETY: as above.
     unsafe { size.write(length) };
     // SAFETY: as above.

@@ -53,7 +53,8 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
             let (payload, end) = (position(payload.get()), position(end.get()));
             datagram(frame, &ip, ports, payload, end)
         }
-        Content::Plain { port } => plain(&ip, port),
+        Content::Segment { port } => segment(&ip, port),
+        Content::Echo => echo(&ip),
     }
 }
 
@@ -83,9 +84,9 @@ fn datagram(
     let flow = admit::associate(frame, &key, Side::Wan)?;
     // 5. Replay, 6. rate; what passes is remembered last.
     replay::check(frame, &flow, &key, payload, end)?;
-    charge::charge(&flow.admitted, ip)?;
+    charge::charge(&flow.admitted, ip.length)?;
     replay::remember(frame, &flow, payload, end)?;
-    charge::account(&flow.admitted, ip);
+    charge::account(&flow.admitted, ip.length);
     // SAFETY: a live association; only the field's address is taken.
     let bytes_in = unsafe { &raw mut (*flow.state).bytes_in };
     // SAFETY: a word of a map value.
@@ -94,11 +95,20 @@ fn datagram(
     Ok(Outcome::Checked)
 }
 
-/// What has no records: lease and rate decide.
+/// A segment that the mapping takes up at the router.
 #[inline(always)]
-fn plain(ip: &Network, port: u16) -> Verdict<Outcome> {
+fn segment(ip: &Network, port: u16) -> Verdict<Outcome> {
     let admitted = admit::admit(&ip.source, &ip.destination, port, Side::Wan)?;
-    charge::charge(&admitted, ip)?;
-    charge::account(&admitted, ip);
+    charge::source(&admitted, ip.length)?;
+    charge::account_source(&admitted, ip.length);
+    Ok(Outcome::Checked)
+}
+
+/// What has neither records nor ports.
+#[inline(always)]
+fn echo(ip: &Network) -> Verdict<Outcome> {
+    let admitted = admit::admit(&ip.source, &ip.destination, 0, Side::Wan)?;
+    charge::charge(&admitted, ip.length)?;
+    charge::account(&admitted, ip.length);
     Ok(Outcome::Checked)
 }

@@ -44,6 +44,9 @@ pub enum Evict {
     Never,
 }
 
+/// Bytes that the longest message takes which cannot be cut: ChangeCipherSpec with Finished.
+pub const DATAGRAM_MIN: usize = 80;
+
 /// Settings of a server. Times are milliseconds.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -53,7 +56,8 @@ pub struct Config {
     pub cookie: Cookie,
     /// Default: [`Evict::Idlest`].
     pub evict: Evict,
-    /// Most bytes in a datagram that is sent, 64 or more. Default: 1,232, an IPv6 packet of 1,280.
+    /// Most bytes in a datagram that is sent; below [`DATAGRAM_MIN`] counts as that. Default: 1,232,
+    /// an IPv6 packet of 1,280.
     pub max_datagram: usize,
     /// First timeout of a flight; doubles. Default: 9,000 (RFC 7925 §11), as a frame takes its time
     /// in a mesh of sleeping nodes.
@@ -69,6 +73,12 @@ pub struct Config {
     pub ack_timeout: u32,
     /// Records on the way to a mapped client, 1 to 4. Default: 1 (NSTART of RFC 7252 §4.7).
     pub ack_window: u8,
+}
+
+impl Config {
+    pub(crate) fn datagram(&self) -> usize {
+        self.max_datagram.max(DATAGRAM_MIN)
+    }
 }
 
 impl Default for Config {

@@ -21,11 +21,13 @@ mod server;
 mod session;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod transcript;
 mod window;
 mod writer;
 
-pub use config::{Config, Cookie, Evict, Suite};
+pub use config::{Config, Cookie, DATAGRAM_MIN, Evict, Suite};
 pub use counters::Counters;
 pub use env::{Instant, Peer, Random};
 pub use psk::{IDENTITY_MAX, PSK_MAX, Psk, PskStore};

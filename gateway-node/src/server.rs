@@ -1,13 +1,13 @@
 //! The server: datagrams and time in, datagrams, data and events out.
 
 use crate::{
-    Config, Counters, Instant, Peer, PskStore, Random,
+    Config, Counters, DATAGRAM_MIN, Instant, Peer, PskStore, Random,
     counters::count,
     engine::{Common, Datagram, Engine, output::Step},
-    handshake::Handshake,
+    handshake::{self, Handshake},
     records::{Records, Slot},
     resumption::Resumable,
-    session::Session,
+    session::{self, Session},
 };
 
 /// In whose form the peer made its records (E2E §V-B).
@@ -139,7 +139,9 @@ impl<
 {
     /// A server without sessions.
     pub fn new(config: Config, keys: K, mut random: R) -> Self {
-        const { assert!(SESSIONS <= 255 && HANDSHAKES <= 255 && RECORDS > 0 && DATAGRAM >= 64) };
+        const {
+            assert!(SESSIONS <= 255 && HANDSHAKES <= 255 && RECORDS > 0 && DATAGRAM >= DATAGRAM_MIN)
+        };
         let mut secret = [0; 32];
         random.fill(&mut secret);
         Self {
@@ -228,6 +230,12 @@ impl<
     /// What was dropped and why.
     pub fn counters(&self) -> &Counters {
         &self.common.counters
+    }
+
+    /// Whether nobody is connected, or on the way to it.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.iter().all(|session| session.stage == session::Stage::Free)
+            && self.handshakes.iter().all(|handshake| handshake.stage == handshake::Stage::Free)
     }
 
     fn engine(&mut self) -> Engine<'_> {

@@ -94,11 +94,14 @@ pub async fn answer(client: &mut UnixStream, answer: &Value) {
 pub fn ask(runtime: &Path, question: Question) -> Result<Value, Error> {
     let path = runtime.join(NAME);
     let mut line = String::new();
-    talk(&path, question, &mut line).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            Error::NotRunning(path.clone())
+    let silent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+    talk(&path, question, &mut line).map_err(|source| {
+        let path = path.clone();
+        if silent.contains(&source.kind()) {
+            Error::NotRunning(path)
+        } else {
+            Error::Socket { path, source }
         }
-        _ => Error::Socket { path: path.clone(), source },
     })?;
     serde_json::from_str(&line).map_err(Error::Answer)
 }

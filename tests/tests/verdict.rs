@@ -57,15 +57,18 @@ impl Outcome {
 fn everyday() -> Vec<Fixture> {
     let lists = [
         passing::listed(),
+        passing::mapped(),
         passing::related(),
         passing::link(),
         passing::elsewhere(),
         refused::admission(),
+        refused::mapped(),
         refused::content(),
         refused::unrelated(),
         refused::records(),
         outbound::answers(),
         outbound::stays(),
+        outbound::mapped(),
     ];
     lists.into_iter().flatten().collect()
 }

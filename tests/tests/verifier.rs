@@ -59,6 +59,7 @@ fn full() -> Settings {
         lln_prefixes: core::array::from_fn(|n| prefix(n as u64)),
         dtls_ports: ports,
         mapped_ports: ports,
+        mapper_ports: ports,
         agent_ports: ports,
         ..plain()
     }

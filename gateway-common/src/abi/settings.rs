@@ -58,8 +58,11 @@ pub struct Settings {
     pub lln_prefixes: [Prefix; LLN_PREFIXES_MAX],
     /// UDP ports on which nodes speak DTLS; 0 is unused.
     pub dtls_ports: [u16; PORTS_MAX],
-    /// TCP ports on which nodes are reached through the mapping; 0 is unused.
+    /// TCP ports of nodes on which they are reached through the mapping, by their own addresses;
+    /// 0 is unused.
     pub mapped_ports: [u16; PORTS_MAX],
+    /// TCP ports of the router's own addresses on which the mapping listens; 0 is unused.
+    pub mapper_ports: [u16; PORTS_MAX],
     /// The agent's own ports; 0 is unused.
     pub agent_ports: [u16; PORTS_MAX],
 }
@@ -85,6 +88,7 @@ impl Settings {
         lln_prefixes: [Prefix::NONE; LLN_PREFIXES_MAX],
         dtls_ports: [0; PORTS_MAX],
         mapped_ports: [0; PORTS_MAX],
+        mapper_ports: [0; PORTS_MAX],
         agent_ports: [0; PORTS_MAX],
     };
 

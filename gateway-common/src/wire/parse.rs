@@ -210,8 +210,9 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, start: Offset) -> Result<Network, Malforme
 /// What no receiver would take: a length that contradicts the packet, an endless header chain.
 #[inline(always)]
 pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Malformed> {
-    let end = need(ip.start.advance(usize::from(ip.length)))?;
-    need(frame.byte(need(frame.before(end, 1))?))?;
+    if !frame.holds(ip.start, ip.length) {
+        return Err(Malformed::Truncated);
+    }
     if ip.fragment {
         return Ok(Upper::Fragment);
     }
@@ -238,7 +239,7 @@ pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Ma
             return Err(Malformed::ExtensionChain);
         }
     }
-    upper(frame, ip, next, at, end)
+    upper(frame, ip, next, at)
 }
 
 #[inline(always)]
@@ -247,10 +248,12 @@ fn upper<F: Frame + ?Sized>(
     ip: &Network,
     protocol: u8,
     at: Offset,
-    end: Offset,
 ) -> Result<Upper, Malformed> {
+    // a number: a merged segment's end is further than an offset reaches
+    let end = ip.start.get() + usize::from(ip.length);
     match protocol {
         UDP => {
+            let end = need(ip.start.advance(usize::from(ip.length)))?;
             let word = need(frame.word(at))?;
             let length = usize::from((word >> 16) as u16);
             let payload = need(at.advance(UdpHdr::LEN))?;
@@ -263,7 +266,7 @@ fn upper<F: Frame + ?Sized>(
             let ports = ports(need(frame.half(at))?);
             let offset = need(frame.byte(need(at.advance(12))?))?;
             let header = usize::from(offset >> 4) * 4;
-            if header < TcpHdr::LEN || need(at.advance(header))? > end {
+            if header < TcpHdr::LEN || at.get() + header > end {
                 return Err(Malformed::Length);
             }
             Ok(Upper::Tcp { ports })
@@ -271,7 +274,7 @@ fn upper<F: Frame + ?Sized>(
         ICMPV4 | ICMPV6 if (protocol == ICMPV4) == ip.v4 => {
             let head = need(frame.half(at))?;
             let body = need(at.advance(8))?;
-            if body > end {
+            if body.get() > end {
                 return Err(Malformed::Length);
             }
             let kind = icmp::kind(ip.v4, (head >> 24) as u8, (head >> 16) as u8, ip.hop_limit);

@@ -39,7 +39,7 @@ impl Admitted {
     /// A refusal on this source's account.
     #[inline(always)]
     pub(crate) fn refuse(&self, reason: Reason) -> Refusal {
-        Refusal { reason, slot: self.slot }
+        Refusal { reason: reason as u32, slot: self.slot }
     }
 }
 
@@ -155,14 +155,20 @@ pub(crate) fn node_of(node: &Address) -> u32 {
 /// What a lease in force gives.
 #[repr(C)]
 struct Grant {
-    /// Asked for: a packet into the LLN, which the source's budget must allow.
-    inbound: u32,
+    /// Asked for: the packet's way.
+    way: u32,
     expires_ns: u64,
     policy: u32,
     slot: u32,
     bucket: u32,
     node: u32,
 }
+
+// The way of a packet: into the LLN, which the source's budget must allow; out of it; or to the
+// router, where a lease's nodes do not matter.
+const INWARD: u32 = 0;
+const OUTWARD: u32 = 1;
+const ROUTER: u32 = 2;
 
 // How a look-up ends.
 const GRANTED: u32 = 0;
@@ -214,7 +220,7 @@ fn look_up(source: &Address, node: &Address, port: u16, now: u64, grant: &mut Gr
     let Some(policy) = maps::policy(found.lease.policy) else {
         return NONE;
     };
-    if !policy.covers(node) {
+    if grant.way != ROUTER && !policy.covers(node) {
         return NODE_DENIED;
     }
     if !policy.covers_port(port) {
@@ -223,10 +229,12 @@ fn look_up(source: &Address, node: &Address, port: u16, now: u64, grant: &mut Gr
     grant.expires_ns = found.lease.expires_ns;
     grant.policy = found.lease.policy;
     grant.bucket = bucket(source, &found);
-    if grant.inbound != 0 && exhausted(grant.bucket, policy, now) {
+    if grant.way != OUTWARD && exhausted(grant.bucket, policy, now) {
         return EXHAUSTED;
     }
-    grant.node = node_of(node);
+    if grant.way != ROUTER {
+        grant.node = node_of(node);
+    }
     GRANTED
 }
 
@@ -239,12 +247,12 @@ fn resolve(
     now: u64,
     side: Side,
 ) -> Verdict<(Admitted, Grant)> {
-    let none = match side {
-        Side::Wan => Reason::NoLease,
-        Side::Lln => Reason::NotAdmitted,
+    let (none, way) = match side {
+        Side::Wan => (Reason::NoLease, INWARD),
+        Side::Router => (Reason::NoLease, ROUTER),
+        Side::Lln => (Reason::NotAdmitted, OUTWARD),
     };
-    let inbound = u32::from(side == Side::Wan);
-    let mut grant = Grant { inbound, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
+    let mut grant = Grant { way, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
     let reason = match admit_look_up(source, node, port.into(), now, &mut grant) {
         GRANTED => {
             let Grant { slot, bucket, node, policy, .. } = grant;
@@ -256,7 +264,7 @@ fn resolve(
         EXHAUSTED => Reason::SourcePackets,
         _ => return Err(none.into()),
     };
-    Err(Refusal { reason, slot: grant.slot })
+    Err(Refusal { reason: reason as u32, slot: grant.slot })
 }
 
 /// Admits a packet that belongs to no association: ICMP, TCP, a node's fragment.
@@ -276,8 +284,10 @@ pub(crate) struct Associated {
 /// Which side a packet comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// A back-end.
+    /// A back-end, to a node.
     Wan,
+    /// A back-end, to the router.
+    Router,
     /// A node.
     Lln,
 }

@@ -8,7 +8,6 @@ use gateway_common::{
         Reason,
         rate::{Limits, Rate},
     },
-    wire::parse::Network,
 };
 
 /// Races that a packet may lose before it is refused.
@@ -58,7 +57,14 @@ fn pair(
 
 /// The source's budget, then what the radio can take.
 #[inline(always)]
-pub(crate) fn charge(admitted: &Admitted, ip: &Network) -> Verdict<()> {
+pub(crate) fn charge(admitted: &Admitted, length: u16) -> Verdict<()> {
+    source(admitted, length)?;
+    radio(admitted.node, length, admitted.now).map_err(|reason| admitted.refuse(reason))
+}
+
+/// The source's budget alone: of what ends at the router.
+#[inline(always)]
+pub(crate) fn source(admitted: &Admitted, length: u16) -> Verdict<()> {
     let Some(policy) = maps::policy(admitted.policy) else {
         return Err(admitted.refuse(Reason::SourcePackets));
     };
@@ -67,10 +73,10 @@ pub(crate) fn charge(admitted: &Admitted, ip: &Network) -> Verdict<()> {
         // SAFETY: a live map value; only the field's address is taken.
         let budget = unsafe { &raw mut (*source).budget };
         let reasons = (Reason::SourcePackets, Reason::SourceBytes);
-        pair(budget, *limits, admitted.now, ip.length.into(), reasons)
+        pair(budget, *limits, admitted.now, length.into(), reasons)
             .map_err(|reason| admitted.refuse(reason))?;
     }
-    radio(admitted.node, ip.length, admitted.now).map_err(|reason| admitted.refuse(reason))
+    Ok(())
 }
 
 /// The node's budget and the LLN's, the LLN's last: what a node is spared is left for the others.
@@ -90,16 +96,9 @@ pub(crate) fn radio(node: u32, length: u16, now: u64) -> Result<(), Reason> {
 
 /// Counts what passes on the source's and the node's account.
 #[inline(always)]
-pub(crate) fn account(admitted: &Admitted, ip: &Network) {
-    let bytes = u64::from(ip.length);
-    if let Some(source) = maps::source_state(admitted.slot) {
-        // SAFETY: words of a live map value.
-        unsafe { atomic::add(&raw mut (*source).packets, 1) };
-        // SAFETY: as above.
-        unsafe { atomic::add(&raw mut (*source).bytes, bytes) };
-        // SAFETY: as above.
-        unsafe { atomic::store(&raw mut (*source).last_seen_ns, admitted.now) };
-    }
+pub(crate) fn account(admitted: &Admitted, length: u16) {
+    account_source(admitted, length);
+    let bytes = u64::from(length);
     if let Some(node) = maps::node(admitted.node) {
         // SAFETY: words of a live map value.
         unsafe { atomic::add(&raw mut (*node).packets, 1) };
@@ -107,5 +106,19 @@ pub(crate) fn account(admitted: &Admitted, ip: &Network) {
         unsafe { atomic::add(&raw mut (*node).bytes, bytes) };
         // SAFETY: as above.
         unsafe { atomic::store(&raw mut (*node).last_seen_ns, admitted.now) };
+    }
+}
+
+/// Counts what passes on the source's account alone: what ends at the router.
+#[inline(always)]
+pub(crate) fn account_source(admitted: &Admitted, length: u16) {
+    let bytes = u64::from(length);
+    if let Some(source) = maps::source_state(admitted.slot) {
+        // SAFETY: words of a live map value.
+        unsafe { atomic::add(&raw mut (*source).packets, 1) };
+        // SAFETY: as above.
+        unsafe { atomic::add(&raw mut (*source).bytes, bytes) };
+        // SAFETY: as above.
+        unsafe { atomic::store(&raw mut (*source).last_seen_ns, admitted.now) };
     }
 }

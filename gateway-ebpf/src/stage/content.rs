@@ -23,27 +23,32 @@ pub(crate) enum Content {
         /// Where it ends.
         end: Offset,
     },
-    /// Something that the lease and the rate alone decide on: a segment to a mapped port, an echo.
-    Plain {
-        /// The port that the lease must cover; 0 without ports.
+    /// A segment to a mapped port, which ends at the router: no frame on the radio follows from it
+    /// as such, so that neither the LLN's limit of size nor its budgets apply.
+    Segment {
+        /// The port that the lease must cover.
         port: u16,
     },
+    /// An echo: lease and rate alone decide on it.
+    Echo,
 }
 
 /// Sorts out what no node should get. UDP ports are the association's matter: a node that spoke
 /// first chose its own.
 #[inline(always)]
 pub(crate) fn inspect(ip: &Network, upper: &Upper) -> Result<Content, Reason> {
+    if let Upper::Tcp { ports } = *upper
+        && settings::is_mapped_port(ports.destination)
+    {
+        return Ok(Content::Segment { port: ports.destination });
+    }
     if ip.length > settings::max_datagram() {
         return Err(Reason::Oversize);
     }
     match *upper {
         Upper::Udp { ports, payload, end } => Ok(Content::Datagram { ports, payload, end }),
-        Upper::Tcp { ports } if settings::is_mapped_port(ports.destination) => {
-            Ok(Content::Plain { port: ports.destination })
-        }
         Upper::Tcp { .. } => Err(Reason::TcpPort),
-        Upper::Icmp { kind: icmp::Kind::Echo, .. } => Ok(Content::Plain { port: 0 }),
+        Upper::Icmp { kind: icmp::Kind::Echo, .. } => Ok(Content::Echo),
         Upper::Icmp { .. } => Err(Reason::IcmpType),
         Upper::Fragment => Err(Reason::Fragment),
         Upper::RoutingHeader => Err(Reason::RoutingHeader),

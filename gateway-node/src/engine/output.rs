@@ -116,7 +116,7 @@ impl Engine<'_> {
 
     /// Writes a datagram that is due.
     fn transmit(&mut self, buffer: &mut [u8]) -> Option<(Peer, usize)> {
-        let length = buffer.len().min(self.config.max_datagram);
+        let length = buffer.len().min(self.config.datagram());
         let buffer = buffer.get_mut(..length)?;
         if let Some((peer, header, reply)) = self.common.reply.take() {
             let mut out = Writer::new(buffer);

@@ -28,7 +28,7 @@ impl Engine<'_> {
     }
 
     pub(crate) fn capacity(&self, id: SessionId) -> Option<usize> {
-        let datagram = self.config.max_datagram.min(self.records.size);
+        let datagram = self.config.datagram().min(self.records.size);
         let session = self.sessions.get(self.session_at(id)?)?;
         Some(session.capacity(datagram))
     }

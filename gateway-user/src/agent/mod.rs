@@ -26,7 +26,7 @@ use gateway_common::{
 use hand::PATIENCE;
 use ipnet::IpNet;
 use mapping::Mapping;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::{
     collections::HashSet,
     fs,
@@ -226,6 +226,7 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     if config.mapper.enabled && config.mapper.transparent {
         fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
     }
+    fill(&mut settings.mapper_ports, &config.mapper.own_ports());
     fill(&mut settings.agent_ports, &config.agent_ports());
     settings
 }

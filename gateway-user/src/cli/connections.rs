@@ -18,21 +18,25 @@ pub(super) struct Connections {
 /// What the running agent says.
 pub(super) fn ask(context: &Context) -> anyhow::Result<Value> {
     let report = control::ask(&context.config()?.state.runtime, Question::Connections)?;
-    match report["error"].as_str() {
-        Some(error) => anyhow::bail!("{error}"),
+    match report.get("error") {
+        Some(error) => anyhow::bail!("{}", word(Some(error))),
         None => Ok(report),
     }
+}
+
+/// The elements under a key.
+fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 impl Connections {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let mut report = ask(context)?;
         let wanted = |connection: &Value| {
-            self.node
-                .as_ref()
-                .is_none_or(|node| connection["node"] == **node || connection["address"] == **node)
+            let is = |key, node: &str| connection.get(key).is_some_and(|value| value == node);
+            self.node.as_ref().is_none_or(|node| is("node", node) || is("address", node))
         };
-        let mut live: Vec<Value> = report["connections"].as_array().cloned().unwrap_or_default();
+        let mut live = list(&report, "connections").to_vec();
         live.retain(wanted);
         if self.top > 0 {
             live.truncate(self.top);
@@ -43,8 +47,11 @@ impl Connections {
             show::table(&HEADER, live.iter().map(row).collect())
         };
         text.push('\n');
-        text.push_str(&show::table(&["", "COUNT"], counters(&report["counters"])));
-        report["connections"] = json!(live);
+        let counted = report.get("counters").map(counters).unwrap_or_default();
+        text.push_str(&show::table(&["", "COUNT"], counted));
+        if let Some(connections) = report.get_mut("connections") {
+            *connections = json!(live);
+        }
         context.print(&text, &report)
     }
 }
@@ -53,8 +60,9 @@ const HEADER: [&str; 9] =
     ["ID", "SOURCE", "WAY", "NODE", "PHASE", "AGE", "TO NODE", "TO SOURCE", "SENT AGAIN"];
 
 fn row(connection: &Value) -> Vec<String> {
-    let of = |key: &str| word(&connection[key]);
-    let age = Duration::try_from_secs_f64(connection["age"].as_f64().unwrap_or(0.0));
+    let of = |key: &str| word(connection.get(key));
+    let age = connection.get("age").and_then(Value::as_f64).unwrap_or(0.0);
+    let age = Duration::try_from_secs_f64(age);
     vec![
         of("id"),
         of("source"),
@@ -68,21 +76,22 @@ fn row(connection: &Value) -> Vec<String> {
     ]
 }
 
-fn word(value: &Value) -> String {
+fn word(value: Option<&Value>) -> String {
     match value {
-        Value::Null => String::from("-"),
-        Value::String(text) => text.clone(),
-        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+        None | Some(Value::Null) => String::from("-"),
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
     }
 }
 
 fn counters(counters: &Value) -> Vec<Vec<String>> {
     let each = |group: &str, name: &str| {
-        let entries = counters[group].as_object().into_iter().flatten();
-        let row = |(key, count): (&String, &Value)| vec![format!("{name} {key}"), word(count)];
+        let entries = counters.get(group).and_then(Value::as_object).into_iter().flatten();
+        let row =
+            |(key, count): (&String, &Value)| vec![format!("{name} {key}"), word(Some(count))];
         entries.map(row).collect::<Vec<_>>()
     };
-    let one = |key: &str, name: &str| vec![name.to_owned(), word(&counters[key])];
+    let one = |key: &str, name: &str| vec![name.to_owned(), word(counters.get(key))];
     let mut rows = each("accepted", "accepted by");
     rows.push(one("established", "handshakes completed"));
     rows.extend(each("ended", "ended:"));
@@ -93,22 +102,18 @@ fn counters(counters: &Value) -> Vec<Vec<String>> {
 
 /// One line for `gateway status`.
 pub(super) fn summary(report: &Value) -> String {
-    let live = report["connections"].as_array().map_or(&[][..], Vec::as_slice);
-    let established = live.iter().filter(|one| one["phase"] == "established").count();
-    let listening = report["listening"].as_array().map_or(&[][..], Vec::as_slice);
-    let doors: Vec<String> = listening
-        .iter()
-        .filter(|door| door["transparent"] != true)
-        .map(|door| word(&door["address"]))
-        .collect();
-    let steered = listening.iter().any(|door| door["transparent"] == true);
-    let own = if doors.is_empty() { String::new() } else { format!(" on {}", doors.join(", ")) };
-    match (steered, doors.is_empty()) {
-        (false, true) => String::from("serves nothing (lln.mapped_ports, mapper.ports)"),
-        (steered, _) => format!(
-            "{} connections, {established} established;{}{own}",
-            live.len(),
-            if steered { " on nodes' own addresses" } else { "" }
-        ),
+    let is = |value: &Value, key, wanted: &Value| value.get(key) == Some(wanted);
+    let live = list(report, "connections");
+    let established = live.iter().filter(|one| is(one, "phase", &json!("established"))).count();
+    let (steered, own): (Vec<&Value>, Vec<&Value>) =
+        list(report, "listening").iter().partition(|door| is(door, "transparent", &json!(true)));
+    if steered.is_empty() && own.is_empty() {
+        return String::from("serves nothing (lln.mapped_ports, mapper.ports)");
     }
+    let mut doors: Vec<String> = own.iter().map(|door| word(door.get("address"))).collect();
+    if !steered.is_empty() {
+        doors.insert(0, String::from("nodes' own addresses"));
+    }
+    let (count, doors) = (live.len(), doors.join(", "));
+    format!("{count} connections, {established} established; on {doors}")
 }

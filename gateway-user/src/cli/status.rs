@@ -46,6 +46,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         "lln_prefixes": prefixes(&settings),
         "dtls_ports": settings.dtls_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
         "mapped_ports": settings.mapped_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
+        "mapper_ports": settings.mapper_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
         "max_datagram": settings.max_datagram,
         "replay": replay(&settings),
         "addresses": entries.0,

@@ -115,7 +115,7 @@ section! {
         suites: Vec<String> = vec!["TLS_PSK_WITH_AES_128_CCM_8".to_owned()],
         max_datagram: i64 = 1280,
         window: i64 = 1,
-        cookies: bool = false,
+        cookies: bool = true,
         limits: MapperLimits = MapperLimits::default(),
         timers: MapperTimers = MapperTimers::default(),
         routing: MapperRouting = MapperRouting::default(),

@@ -3,6 +3,7 @@
 pub mod coap;
 pub mod curl;
 pub mod gnutls;
+pub mod https;
 pub mod openssl;
 
 use std::{

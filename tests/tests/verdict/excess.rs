@@ -6,7 +6,7 @@ use gateway_common::decide::Reason;
 use gateway_user::dataplane::attach::Role;
 use tests::{
     lab::topology::*,
-    packet::{Packet, icmp},
+    packet::{Packet, flag, icmp},
 };
 
 use super::{
@@ -58,11 +58,21 @@ pub fn sources() -> Vec<Fixture> {
         refused("more bytes than granted", FEW_BYTES)
             .after(spent(FEW_BYTES, 3))
             .drops(Reason::SourceBytes),
+        wan("more segments to the mapping than granted", segment(FEW_PACKETS).build())
+            .drops(Reason::SourcePackets)
+            .of(FEW_PACKETS),
+        wan("more bytes to the mapping than granted", segment(FEW_BYTES).payload([1; 99]).build())
+            .drops(Reason::SourceBytes)
+            .of(FEW_BYTES),
         refused("a host of a prefix over its limit", first)
             .after(spent(first, 2))
             .drops(Reason::SourcePackets),
         refused("another host of that prefix", second),
     ]
+}
+
+fn segment(source: Ipv6Addr) -> Packet {
+    Packet::tcp6(source, ROUTER, 40_000, 8443).flags(flag::ACK)
 }
 
 /// With a budget of two packets, or three datagrams' bytes, that is the node's or the LLN's.
@@ -71,13 +81,18 @@ pub fn radio(reason: Reason) -> Vec<Fixture> {
     let count = if matches!(reason, Reason::NodePackets | Reason::LlnPackets) { 2 } else { 3 };
     let next = || Flow::of(EXACT);
     let error_flow = next();
+    // what ends at the router has no part in these budgets, before they are spent or after
+    let segments = (0..9).map(|_| (Role::Wan, segment(EXACT).payload([1; 400]).build()));
+    let through = next().port(443).segment().flags(flag::ACK).payload([1; 400]);
     let first =
-        spent(EXACT, count - 1).into_iter().chain([(Role::Wan, error_flow.inward(data(1, 1)))]);
+        segments.chain(spent(EXACT, count - 1)).chain([(Role::Wan, error_flow.inward(data(1, 1)))]);
     let elsewhere = wan("another node", next().to(NODE_2).inward(data(1, 1))).of(EXACT);
     let error = icmp::packet_too_big(ATTACKER.into(), 1280, &error_flow.quoted());
     vec![
         wan("over the limit", next().inward(data(1, 1))).after(first).drops(reason).of(EXACT),
         wan("an ICMP error over the limit", error.build()).drops(reason),
+        wan("a segment to the mapping", segment(EXACT).build()).of(EXACT),
+        wan("a segment to a node's mapped port", through.build()).of(EXACT),
         if node { elsewhere } else { elsewhere.drops(reason) },
     ]
 }

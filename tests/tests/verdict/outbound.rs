@@ -73,6 +73,19 @@ pub fn answers() -> Vec<Fixture> {
     ]
 }
 
+/// What nodes send to the mapping, at the router's own addresses: nothing of it ends before.
+pub fn mapped() -> Vec<Fixture> {
+    let leg = |to, payload: Vec<u8>| Packet::udp6(NODE, to, 5684, 45_000).payload(payload).build();
+    let merged = [report(1, 5), data(1, 9)].concat();
+    vec![
+        lln("a flight to the mapping", leg(ROUTER_LLN, server_flight(1))).untouched(),
+        lln("a report to the mapping", leg(ROUTER_LLN, report(1, 5))).untouched(),
+        lln("a flight to the router's other address", leg(ROUTER, server_flight(1))).untouched(),
+        lln("a report to the router's other address", leg(ROUTER, report(1, 5))).untouched(),
+        lln("a report with records behind it", leg(ROUTER, merged)).untouched(),
+    ]
+}
+
 fn quote() -> Vec<u8> {
     Packet::udp6(EXACT, NODE, 40_000, 9).raw_ip().payload(b"?").build()
 }

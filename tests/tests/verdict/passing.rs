@@ -60,9 +60,41 @@ pub fn listed() -> Vec<Fixture> {
             flow().port(443).segment().flags(flag::ACK).payload([1; 99]).build(),
         )
         .of(EXACT),
+        wan(
+            "segments that the kernel merged, larger than the LLN takes",
+            flow().port(443).segment().flags(flag::ACK).payload(vec![1; 2900]).build(),
+        )
+        .of(EXACT),
         wan("an echo request", echo(EXACT.into(), NODE.into())).of(EXACT),
         wan("an echo request over IPv4", echo(EXACT_V4.into(), NODE_V4.into())).of(EXACT_V4),
         wan("an echo reply", icmp::echo_reply(EXACT.into(), NODE.into(), 1, 2).build()).of(EXACT),
+    ]
+}
+
+/// Segments to the ports of the router's own addresses on which the mapping listens.
+pub fn mapped() -> Vec<Fixture> {
+    let to = |source: Ipv6Addr, port| Packet::tcp6(source, ROUTER, 40_000, port);
+    let v4 = |source, port| Packet::tcp4(source, ROUTER_V4, 40_000, port).build();
+    vec![
+        wan("a SYN to the mapping", to(EXACT, 8443).build()).of(EXACT),
+        wan("a segment to the mapping's other port", {
+            to(EXACT, 8444).flags(flag::ACK).payload([1; 99]).build()
+        })
+        .of(EXACT),
+        wan("segments that the kernel merged", to(EXACT, 8443).payload(vec![1; 2900]).build())
+            .of(EXACT),
+        wan("behind destination options", {
+            to(EXACT, 8443).extension(Extension::destination()).build()
+        })
+        .of(EXACT),
+        wan("over IPv4", v4(EXACT_V4, 8443)).of(EXACT_V4),
+        wan("a host of a listed prefix", v4(TENANT_V4, 8443)).of(TENANT_V4),
+        wan("UDP to that port", Packet::udp6(ATTACKER, ROUTER, 40_000, 8443).build()).untouched(),
+        wan("that port of a host elsewhere", {
+            Packet::tcp6(ATTACKER, Ipv6Addr::new(0x2001, 0xdb8, 0xee, 0, 0, 0, 0, 1), 9, 8443)
+                .build()
+        })
+        .untouched(),
     ]
 }
 

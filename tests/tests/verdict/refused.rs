@@ -57,6 +57,19 @@ pub fn admission() -> Vec<Fixture> {
     ]
 }
 
+/// Who may not reach the mapping at the router's own addresses.
+pub fn mapped() -> Vec<Fixture> {
+    let to = |source: Ipv6Addr| Packet::tcp6(source, ROUTER, 40_000, 8443).build();
+    let v4 = Packet::tcp4(STRANGER_V4, ROUTER_V4, 40_000, 8443).build();
+    vec![
+        wan("a stranger's SYN to the mapping", to(ATTACKER)).drops(Reason::NoLease),
+        wan("a stranger's SYN over IPv4", v4).drops(Reason::NoLease),
+        wan("a lapsed entry", to(EXPIRED)).drops(Reason::LeaseExpired).of(EXPIRED),
+        wan("an entry for other ports", to(RESTRICTED)).drops(Reason::PortDenied).of(RESTRICTED),
+        wan("a listed source inside the LLN", to(INSIDER)).drops(Reason::SpoofedSource),
+    ]
+}
+
 const fn next_prefix() -> Ipv6Addr {
     Ipv6Addr::new(0x2001, 0xdb8, 0xc, 1, 0, 0, 0, 1)
 }

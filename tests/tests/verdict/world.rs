@@ -125,6 +125,7 @@ pub fn settings() -> Settings {
     settings.lln_prefixes[1] = Prefix::new(IpAddr::from(NODE_V4).into(), 96 + 24);
     settings.dtls_ports[..2].copy_from_slice(&[5684, 5685]);
     settings.mapped_ports[0] = 443;
+    settings.mapper_ports[..2].copy_from_slice(&[8443, 8444]);
     settings.agent_ports[0] = 4433;
     settings
 }

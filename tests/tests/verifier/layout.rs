@@ -17,7 +17,7 @@ use gateway_common::{
 };
 
 /// [`abi::VERSION`] and the hash that belongs to it.
-const KNOWN: (u32, u64) = (1, 0xb5d9_df9f_e4ec_63c4);
+const KNOWN: (u32, u64) = (2, 0x9bab_2a29_91f2_f2b5);
 
 /// FNV-1a.
 struct Hash(u64);
@@ -83,7 +83,7 @@ fn layouts() -> u64 {
     record!(hash, Event { time_ns interface reason length captured data });
     record!(hash, Settings {
         abi interface raw_ip log replay max_datagram bits_mask seen_mask sources reserved secret
-        node lln agent unproven lln_prefixes dtls_ports mapped_ports agent_ports
+        node lln agent unproven lln_prefixes dtls_ports mapped_ports mapper_ports agent_ports
     });
     hash.name("Drops", &[size_of::<Drops>(), POSITIONS, WAYS]);
     for (number, reason) in Reason::ALL.iter().enumerate() {

@@ -19,6 +19,7 @@ mod end;
 mod flight;
 mod handshake;
 mod hello;
+mod memory;
 mod node;
 mod output;
 mod peek;
@@ -36,3 +37,6 @@ pub use peek::{Hello, peek_client_hello};
 pub use policy::Policy;
 pub use reason::Reason;
 pub use summary::{Phase, Summary, Traffic};
+
+#[cfg(test)]
+mod tests;

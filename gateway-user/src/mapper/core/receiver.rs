@@ -5,7 +5,7 @@ use gateway_common::mapping::{Position, ack::Report, record::DtlsHeader};
 /// Records ahead of the next one that are kept: the greatest window of a node.
 const AHEAD: u64 = 4;
 /// Bytes of them together.
-const AHEAD_BYTES: usize = 8 << 10;
+pub(super) const AHEAD_BYTES: usize = 8 << 10;
 
 /// The order of epoch 1.
 #[derive(Debug)]

@@ -127,15 +127,16 @@ impl Worker {
         let target = connection.target.clone();
         let limit = target.as_ref().map_or(HELLO_LIMIT, |target| target.policy.handshake_limit);
         let hello = match self.io.peek(&connection.tcp) {
-            Ok((bytes, room)) => match peek_client_hello(bytes, limit) {
-                Hello::Incomplete if !room => Hello::Refused(core::Reason::Oversize),
-                hello => hello,
-            },
+            Ok((bytes, room)) => {
+                let hello = peek_client_hello(bytes, limit);
+                let over = hello == Hello::Incomplete && !room;
+                if over { Hello::Refused(core::Reason::Oversize) } else { hello }
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Hello::Incomplete,
-            Err(_) => return self.reset(place, End::BackEnd, now),
+            Err(_) => return self.reset(place, End::ByPeer, now),
         };
         match hello {
-            Hello::Incomplete if end => self.reset(place, End::BackEnd, now),
+            Hello::Incomplete if end => self.reset(place, End::ByPeer, now),
             Hello::Incomplete => {}
             Hello::Refused(reason) => self.refuse(place, reason, now),
             Hello::Complete { server_name } => {
@@ -235,7 +236,7 @@ impl Worker {
         // seven bytes at the start of a stream fit
         match connection.tcp.write_all(&alert).and_then(|()| finish(&connection.tcp)) {
             Ok(()) => self.finish(place, end, now),
-            Err(_) => self.reset(place, End::BackEnd, now),
+            Err(_) => self.reset(place, End::ByPeer, now),
         }
     }
 

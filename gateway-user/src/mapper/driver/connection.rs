@@ -146,9 +146,9 @@ impl Mapped {
     ) -> Step {
         for _ in 0..READS {
             let Ok(progress) = self.pull(tcp, io, now) else {
-                return Step::Reset(End::BackEnd);
+                return Step::Reset(End::ByPeer);
             };
-            if let Some(step) = self.push(tcp, io, lost, now) {
+            if let Some(step) = self.push(tcp, io, lost) {
                 return step;
             }
             if !progress {
@@ -208,13 +208,7 @@ impl Mapped {
     }
 
     /// Does what the core wants done.
-    fn push(
-        &mut self,
-        tcp: &mut TcpStream,
-        io: &mut Io,
-        lost: &mut u64,
-        now: Instant,
-    ) -> Option<Step> {
+    fn push(&mut self, tcp: &mut TcpStream, io: &mut Io, lost: &mut u64) -> Option<Step> {
         let mut reset = None;
         while let Some(output) = self.core.poll_output() {
             match output {
@@ -232,7 +226,7 @@ impl Mapped {
         }
         if self.flush(tcp, io).is_err() {
             io.pieces.clear();
-            return Some(Step::Reset(End::BackEnd));
+            return Some(Step::Reset(End::ByPeer));
         }
         if self.core.is_over() {
             return Some(self.over());

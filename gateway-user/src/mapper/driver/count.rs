@@ -25,7 +25,7 @@ pub(super) enum End {
     /// The node had no time for the handshake in time.
     WaitTimeout,
     /// The back-end reset the stream, or closed it before it said anything.
-    BackEnd,
+    ByPeer,
     /// The router has no socket or no way to the node.
     NoSocket,
 }
@@ -42,7 +42,7 @@ impl End {
             Self::Waiting => "waiting_per_node",
             Self::HelloTimeout => "hello_timeout",
             Self::WaitTimeout => "wait_timeout",
-            Self::BackEnd => "reset_by_back_end",
+            Self::ByPeer => "reset_by_back_end",
             Self::NoSocket => "no_socket",
         }
     }

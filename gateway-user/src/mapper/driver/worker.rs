@@ -154,8 +154,10 @@ impl Worker {
             Ready::Wake => {}
             Ready::Listener(id) => self.accept(id, now),
             Ready::Stream(place) => {
-                let end = event.is_read_closed() || event.is_error();
-                self.stream(place, event.is_readable() || end, end, now);
+                if event.is_error() {
+                    return self.reset(place, End::ByPeer, now);
+                }
+                self.stream(place, event.is_readable(), event.is_read_closed(), now);
             }
             Ready::Datagrams(place) => {
                 let Some(Some(connection)) = self.connections.get_mut(place) else { return };
@@ -171,10 +173,10 @@ impl Worker {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
         match &mut connection.state {
             State::Hello => self.hello(place, end, now),
-            State::Waiting(_) if end => self.reset(place, End::BackEnd, now),
+            State::Waiting(_) if end => self.reset(place, End::ByPeer, now),
             State::Waiting(_) => {}
             State::Mapped(mapped) => {
-                if readable {
+                if readable || end {
                     mapped.readable(end);
                 }
                 self.pump(place, now);
@@ -197,15 +199,17 @@ impl Worker {
         if let Some(at) = mapped.core.poll_timeout() {
             self.timers.keep(place, *id, at, &mut mapped.timer);
         }
-        let established = mapped.handshaking && mapped.core.phase() >= Phase::Established;
+        let phase = mapped.core.phase();
+        let shaken = mapped.handshaking && phase >= Phase::Established;
         match step {
             Step::Live => {}
             Step::Again => self.again.push_back(place),
             Step::Finished(end) => return self.finish(place, end, now),
             Step::Reset(end) => return self.reset(place, end, now),
         }
-        if established {
-            self.counters.established += 1;
+        if shaken {
+            // one that is closing already may have failed
+            self.counters.established += u64::from(phase == Phase::Established);
             self.shake(place, now);
         }
     }
@@ -258,7 +262,7 @@ impl Worker {
                 return Some(End::WaitTimeout);
             }
             // its end was counted when it came
-            State::Closing(until) => return (now >= *until).then_some(End::BackEnd),
+            State::Closing(until) => return (now >= *until).then_some(End::ByPeer),
             State::Mapped(mapped) if !changed && clock < mapped.expires => return None,
             State::Hello | State::Waiting(_) | State::Mapped(_) => {}
         }

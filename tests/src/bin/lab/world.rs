@@ -71,10 +71,11 @@ impl World {
              # the scenes follow each other faster than a radio would like\n\
              [rate.node]\npackets = \"100/s\"\npacket_burst = 400\nbytes = \"64KiB/s\"\n\
              byte_burst = \"256KiB\"\n\n[rate.lln]\npackets = \"400/s\"\npacket_burst = 1000\n\
-             bytes = \"256KiB/s\"\nbyte_burst = \"512KiB\"\n\n[state]\nbpffs = \"{}\"\ndirectory = \"{}\"\nallow = \"{}\"\n",
+             bytes = \"256KiB/s\"\nbyte_burst = \"512KiB\"\n\n[state]\nbpffs = \"{}\"\ndirectory = \"{}\"\nallow = \"{}\"\nruntime = \"{}\"\n",
             self.bpffs.display(),
             directory.display(),
-            directory.join("allow.toml").display()
+            directory.join("allow.toml").display(),
+            directory.join("run").display()
         );
         fs::write(directory.join("gateway.toml"), configuration)?;
         let mut agent = Child::spawn(self.command(&["run"]))?;

@@ -1,0 +1,5 @@
+//! A server and clients of both protocols.
+
+mod handshake;
+mod network;
+mod vectors;
