@@ -26,7 +26,7 @@ use gateway_common::{
 use hand::PATIENCE;
 use ipnet::IpNet;
 use mapping::Mapping;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{
     collections::HashSet,
     fs,

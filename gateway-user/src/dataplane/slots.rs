@@ -14,20 +14,34 @@ const STALE_MAX: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Slots<P> {
     /// Oldest first; an owner that came back leaves an entry behind that no longer counts.
-    queue: VecDeque<(Option<P>, u32)>,
-    rested: HashMap<P, u32>,
+    queue: VecDeque<Entry<P>>,
+    rested: HashMap<P, Rest>,
+    turns: u64,
 }
+
+/// A free place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Rest {
+    slot: u32,
+    /// Tells one rest of a place from the next.
+    turn: u64,
+}
+
+type Entry<P> = (Option<P>, Rest);
 
 impl<P: Copy + Eq + Hash> Slots<P> {
     /// Places whose former owners are not known.
     pub(super) fn new(free: impl Iterator<Item = u32>) -> Self {
-        Self { queue: free.map(|slot| (None, slot)).collect(), rested: HashMap::new() }
+        let queue = free.map(|slot| (None, Rest { slot, turn: 0 })).collect();
+        Self { queue, rested: HashMap::new(), turns: 0 }
     }
 
     /// Gives a place back.
     pub(super) fn rest(&mut self, owner: P, slot: u32) {
-        self.rested.insert(owner, slot);
-        self.queue.push_back((Some(owner), slot));
+        self.turns += 1;
+        let rest = Rest { slot, turn: self.turns };
+        self.rested.insert(owner, rest);
+        self.queue.push_back((Some(owner), rest));
         if self.queue.len() > 2 * self.rested.len() + STALE_MAX {
             let rested = &self.rested;
             self.queue.retain(|entry| counts(rested, entry));
@@ -36,7 +50,7 @@ impl<P: Copy + Eq + Hash> Slots<P> {
 
     /// The place that `owner` had, with what it has spent.
     pub(super) fn back_again(&mut self, owner: &P) -> Option<u32> {
-        self.rested.remove(owner)
+        self.rested.remove(owner).map(|rest| rest.slot)
     }
 
     /// The place that has been free for the longest time; it is to be cleaned.
@@ -47,14 +61,14 @@ impl<P: Copy + Eq + Hash> Slots<P> {
                 if let Some(owner) = entry.0 {
                     self.rested.remove(&owner);
                 }
-                return Some(entry.1);
+                return Some(entry.1.slot);
             }
         }
     }
 }
 
-fn counts<P: Eq + Hash>(rested: &HashMap<P, u32>, (owner, slot): &(Option<P>, u32)) -> bool {
-    owner.as_ref().is_none_or(|owner| rested.get(owner) == Some(slot))
+fn counts<P: Eq + Hash>(rested: &HashMap<P, Rest>, (owner, rest): &Entry<P>) -> bool {
+    owner.as_ref().is_none_or(|owner| rested.get(owner) == Some(rest))
 }
 
 #[cfg(test)]
