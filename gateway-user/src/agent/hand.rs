@@ -65,7 +65,7 @@ pub fn leases(config: &Config) -> Result<Vec<View>, Error> {
 /// See [`Error`].
 pub fn revoke(config: &Config, id: lease::Id) -> Result<Vec<View>, Error> {
     match hand(config, Question::Revoke(id))? {
-        Hand::Agent(mut answer) => Ok(answers::read(answer["ended"].take())),
+        Hand::Agent(answer) => Ok(answers::read(answer.get("ended").cloned().unwrap_or_default())),
         Hand::Own(mut ledger) => {
             let ended = ledger.release(&id, |_| true);
             match ledger.follow() {

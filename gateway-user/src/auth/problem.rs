@@ -57,8 +57,8 @@ const TABLE: [Entry; 18] = [
 
 impl Kind {
     fn entry(self) -> &'static Entry {
-        const LAST: &Entry = &TABLE[TABLE.len() - 1];
-        TABLE.iter().find(|entry| entry.0 == self).unwrap_or(LAST)
+        let [first, ..] = &TABLE;
+        TABLE.iter().find(|entry| entry.0 == self).unwrap_or(first)
     }
 
     /// Its name, the last part of its address.

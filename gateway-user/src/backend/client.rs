@@ -107,10 +107,8 @@ impl Client {
 
     /// Asks for a lease, or its renewal.
     pub async fn grant(&self, ttl: Option<Duration>, nodes: &[String]) -> Outcome {
-        let mut terms = json!({ "nodes": nodes });
-        if let Some(ttl) = ttl {
-            terms["ttl"] = ttl.as_secs().max(1).into();
-        }
+        let ttl = ttl.map(|ttl| ttl.as_secs().max(1));
+        let terms = json!({ "nodes": nodes, "ttl": ttl });
         let failed = |failure: &Failure| Outcome {
             state: State::Unreachable { error: failure.to_string() },
             lasts: Duration::ZERO,

@@ -78,11 +78,15 @@ fn row(lease: &View, live: Option<&sources::Source>) -> Vec<String> {
 }
 
 fn value(lease: &View, live: Option<&sources::Source>) -> Value {
-    let mut value = json!(lease);
     let state = live.map(|live| &live.state);
-    value["packets"] = json!(state.map(|state| state.packets));
-    value["bytes"] = json!(state.map(|state| state.bytes));
-    value["drops"] = json!(state.map(|state| state.drops));
+    let mut value = json!({
+        "packets": state.map(|state| state.packets),
+        "bytes": state.map(|state| state.bytes),
+        "drops": state.map(|state| state.drops),
+    });
+    if let (Value::Object(all), Value::Object(lease)) = (&mut value, json!(lease)) {
+        all.extend(lease);
+    }
     value
 }
 

@@ -124,10 +124,8 @@ impl Issue {
         })?;
         let (certificate, key) = (&made.certificate, &made.key);
         let text = format!("{}\n{}\n", certificate.display(), key.display());
-        let mut value = value(&made.issued);
-        value["certificate"] = json!(certificate);
-        value["key"] = json!(key);
-        context.print(&text, &value)
+        let issued = value(&made.issued);
+        context.print(&text, &json!({ "issued": issued, "certificate": certificate, "key": key }))
     }
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Order keeps every instant closed: what an entry needs (policy, clean counters, filter bit) is
 //! written before the entry, an entry goes before what it used, and the generation grows last, on
-//! which every association asks again. One process writes at a time: the agent, or who holds
-//! [`agent::alone`](crate::agent::alone).
+//! which every association asks again. One process writes at a time: the one that has the
+//! store of leases open.
 use super::{
     Error, Maps, Plain, Result,
     bits::{self, Bits},

@@ -88,9 +88,11 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let handle = options.open(file).map_err(disk)?;
-        let failed = |error: DatabaseError| match error {
-            DatabaseError::DatabaseAlreadyOpen => Error::Busy(file.to_owned()),
-            other => Error::Database { file: file.to_owned(), source: Box::new(other.into()) },
+        let failed = |error: DatabaseError| {
+            if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+                return Error::Busy(file.to_owned());
+            }
+            Error::Database { file: file.to_owned(), source: Box::new(error.into()) }
         };
         let backend = FileBackend::new(handle).map_err(failed)?;
         let mut builder = Database::builder();

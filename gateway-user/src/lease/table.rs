@@ -240,7 +240,7 @@ impl Table {
 
     /// Whether the source's entry can cover `terms` in place of the lease `except`.
     fn has_room(&self, source: IpAddr, now: u64, except: Option<Id>, terms: &Terms) -> bool {
-        let base = self.base(source, now).map(|grant| terms_of(grant));
+        let base = self.base(source, now).map(terms_of);
         let ids = self.sources.get(&source).map_or(&[][..], |source| &source.leases);
         let others = ids.iter().filter(|id| Some(**id) != except).filter_map(|id| {
             let lease = self.leases.get(id)?;

@@ -43,7 +43,7 @@ pub(super) fn secret(file: &Path, text: &str) -> Result<(), Error> {
 /// After a crash at any moment the file is the old one or the new one.
 fn write(file: &Path, text: &str, mode: u32) -> Result<(), Error> {
     let attempt = || -> io::Result<()> {
-        let folder = file.parent().unwrap_or(Path::new("."));
+        let folder = file.parent().unwrap_or_else(|| Path::new("."));
         let mut builder = tempfile::Builder::new();
         let mut staged = builder
             .prefix(".new-")

@@ -115,7 +115,7 @@ fn names_are_told_apart_by_their_looks() {
             SanType::DnsName(_) => "dns",
             SanType::Rfc822Name(_) => "email",
             SanType::IpAddress(_) => "address",
-            _ => "other",
+            SanType::OtherName(_) | _ => "other",
         })
     };
     assert_eq!(kind("urn:dev:ops:1", false), Some("uri"));
