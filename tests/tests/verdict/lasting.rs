@@ -6,7 +6,7 @@ use gateway_common::decide::{
     Reason,
     rate::{Limits, Rate, SECOND},
 };
-use gateway_user::dataplane::{attach::Role, replica::Verdict, table::Grant};
+use gateway_user::dataplane::{attach::Role, clock, replica::Verdict, table::Grant};
 use tests::{lab::until, packet::Packet};
 
 use super::{

@@ -15,6 +15,7 @@ use gateway_common::{
 use gateway_user::dataplane::{
     Plain,
     attach::Role,
+    clock,
     object::Capacity,
     replica::{Replica, Verdict},
     table::{Grant, Grants},
