@@ -325,9 +325,13 @@ impl Grants {
         Ok(free)
     }
 
-    /// The slot that the source had, else one that no lease has, with all at zero.
+    /// The slot that the source had, with what it has spent, else one that no lease has. Counters
+    /// start anew.
     fn slot(&mut self, place: &Place) -> Result<u32> {
         if let Some(slot) = self.slots.back_again(place) {
+            let budget = self.state.get(&slot, 0).map_err(named("SOURCE_STATE"))?.0.budget;
+            let state = Plain(SourceState { budget, ..SourceState::default() });
+            self.state.set(slot, state, 0).map_err(named("SOURCE_STATE"))?;
             return Ok(slot);
         }
         let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
