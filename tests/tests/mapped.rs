@@ -11,20 +11,19 @@ use tests::{
     lab::{
         Capture, Lab, Mapped, Namespace,
         mapped::{BY_PORT, NAME, Way, config},
-        topology::{ATTACKER, BACKEND, BACKEND_V4, NODE, NODE_2, at},
-        until,
+        topology::{ATTACKER, BACKEND, NODE, NODE_2, at},
     },
     need,
     packet::read,
-    peer::https,
+    peer::https::{Connection, Ending, Fragment, Request, Stack, http},
 };
 
 const SOON: Duration = Duration::from_secs(20);
 const BRIEF: Duration = Duration::from_secs(2);
 
-fn admit(mapped: &Mapped<'_>) -> Result<()> {
-    mapped.gateway.allow(BACKEND, &[])?;
-    mapped.gateway.allow(BACKEND_V4, &[])
+/// What the node says of its lamp, over a connection that stays open.
+fn lamp(connection: &mut Connection) -> Result<String> {
+    connection.request(&Request::get("/lamp"), SOON)?.ok()
 }
 
 /// Connects from inside a namespace.
@@ -48,20 +47,19 @@ fn is_reset(mut stream: TcpStream) -> Result<bool> {
 fn every_way_leads_to_the_node() -> Result<()> {
     need::root_and_tools(&["openssl"]);
     let lab = Lab::new()?;
-    let mapped = Mapped::start(&lab, &config("", ""), &[])?;
-    admit(&mapped)?;
-    let client = https::client(&lab.backend, &mapped.psk, NAME);
+    let mapped = Mapped::configured(&lab, &config("", ""), &[])?;
+    mapped.admit()?;
     for way in Way::ALL {
-        let said = https::get(&client, way.door(), "/sensors/temperature", SOON)
-            .with_context(|| format!("{way:?}"))?;
-        ensure!(said.contains("200 OK") && said.contains("21.5"), "{way:?}: {said}");
+        let client = mapped.client_by(Stack::NodeJs, way);
+        let answer = client.ask(&Request::get("/sensors/temperature"), SOON);
+        ensure!(answer.with_context(|| format!("{way:?}"))? == "21.5");
     }
-    mapped.wait_for_ended("closed", 4, SOON)?;
+    mapped.wait_for_ended("closed", 5, SOON)?;
     let counters = &mapped.report()?["counters"];
     assert_eq!(counters["accepted"]["address"], 1, "{counters:#}");
-    assert_eq!(counters["accepted"]["name"], 1, "{counters:#}");
+    assert_eq!(counters["accepted"]["name"], 2, "{counters:#}");
     assert_eq!(counters["accepted"]["port"], 2, "{counters:#}");
-    assert_eq!(counters["established"], 4, "{counters:#}");
+    assert_eq!(counters["established"], 5, "{counters:#}");
     assert!(mapped.gateway.drops()?.is_empty(), "{:?}", mapped.gateway.drops()?);
     Ok(())
 }
@@ -70,11 +68,10 @@ fn every_way_leads_to_the_node() -> Result<()> {
 fn a_connection_that_stays_open_is_listed_and_outlives_a_reload() -> Result<()> {
     need::root_and_tools(&["openssl"]);
     let lab = Lab::new()?;
-    let mut mapped = Mapped::start(&lab, &config("", ""), &[])?;
-    admit(&mapped)?;
-    let client = https::client(&lab.backend, &mapped.psk, NAME);
-    let mut session = client.connect_within(Way::Name.door(), SOON)?;
-    https::ask(&mut session, "/sensors/temperature", "21.5", SOON)?;
+    let mut mapped = Mapped::configured(&lab, &config("", ""), &[])?;
+    mapped.admit()?;
+    let mut session = mapped.client_by(Stack::OpenSsl, Way::Name).connect(SOON)?;
+    assert_eq!(lamp(&mut session)?, "off");
     let report = mapped.report()?;
     let one = &report["connections"][0];
     assert_eq!(
@@ -92,11 +89,10 @@ fn a_connection_that_stays_open_is_listed_and_outlives_a_reload() -> Result<()> 
     let moved = config("", "").replace("ports = [8443]", "ports = [9443]");
     mapped.gateway.configure(&moved)?;
     mapped.gateway.reload("configuration reloaded")?;
-    https::ask(&mut session, "/lamp", "off", SOON)?;
+    assert_eq!(lamp(&mut session)?, "off");
     assert!(knock(&lab.backend, Way::Name.door()).is_err());
-    let client = https::client(&lab.backend, &mapped.psk, NAME);
-    let said = https::get(&client, at(Way::Name.door().ip(), 9443), "/lamp", SOON)?;
-    assert!(said.contains("200 OK"), "{said}");
+    let moved = mapped.client_of(Stack::OpenSsl, at(Way::Name.door().ip(), 9443)).named(NAME);
+    assert_eq!(moved.ask(&Request::get("/lamp"), SOON)?, "off");
     Ok(())
 }
 
@@ -104,8 +100,8 @@ fn a_connection_that_stays_open_is_listed_and_outlives_a_reload() -> Result<()> 
 fn a_stranger_gets_no_connection_by_any_way() -> Result<()> {
     need::root_and_tools(&[]);
     let lab = Lab::new()?;
-    let mapped = Mapped::start(&lab, &config("", ""), &[])?;
-    admit(&mapped)?;
+    let mapped = Mapped::configured(&lab, &config("", ""), &[])?;
+    mapped.admit()?;
     let seen = Capture::start(lab.node.device("node0"))?;
     for way in [Way::Address, Way::Name, Way::Port] {
         let error = knock(&lab.attacker, way.door()).expect_err("no lease, no connection");
@@ -122,20 +118,19 @@ fn a_stranger_gets_no_connection_by_any_way() -> Result<()> {
 fn an_entry_for_another_node_ends_at_the_router() -> Result<()> {
     need::root_and_tools(&["openssl"]);
     let lab = Lab::new()?;
-    let mapped = Mapped::start(&lab, &config("", ""), &[])?;
+    let mapped = Mapped::configured(&lab, &config("", ""), &[])?;
     mapped.gateway.allow(BACKEND, &["--node", &NODE_2.to_string()])?;
     // the filter sees the node's address by the first way, the agent learns it by the others
     knock(&lab.backend, Way::Address.door()).expect_err("dropped");
     assert!(mapped.gateway.dropped("node_denied")? > 0);
     assert!(is_reset(knock(&lab.backend, Way::Port.door())?)?);
-    let client = https::client(&lab.backend, &mapped.psk, NAME);
-    assert!(client.connect_within(Way::Name.door(), SOON).is_err());
+    assert!(mapped.client_by(Stack::OpenSsl, Way::Name).connect(SOON).is_err());
     mapped.wait_for_ended("node_denied", 2, SOON)?;
 
     // and so it is with ports: those that the source connects to
     mapped.gateway.allow(BACKEND, &["--port", &BY_PORT.to_string()])?;
-    let said = https::get(&client, Way::Port.door(), "/lamp", SOON)?;
-    assert!(said.contains("200 OK"), "{said}");
+    let client = mapped.client_by(Stack::OpenSsl, Way::Port);
+    assert_eq!(client.ask(&Request::get("/lamp"), SOON)?, "off");
     knock(&lab.backend, Way::Name.door()).expect_err("dropped");
     assert!(mapped.gateway.dropped("port_denied")? > 0);
     Ok(())
@@ -145,21 +140,21 @@ fn an_entry_for_another_node_ends_at_the_router() -> Result<()> {
 fn a_withdrawn_entry_ends_its_connections() -> Result<()> {
     need::root_and_tools(&["openssl"]);
     let lab = Lab::new()?;
-    let mapped = Mapped::start(&lab, &config("", ""), &[])?;
-    admit(&mapped)?;
-    let client = https::client(&lab.backend, &mapped.psk, NAME);
+    let mapped = Mapped::configured(&lab, &config("", ""), &[])?;
+    mapped.admit()?;
     let mut sessions = Vec::new();
     for way in [Way::Address, Way::Port] {
-        let mut session = client.connect_within(way.door(), SOON)?;
-        https::ask(&mut session, "/lamp", "off", SOON)?;
+        let mut session = mapped.client_by(Stack::OpenSsl, way).connect(SOON)?;
+        assert_eq!(lamp(&mut session)?, "off");
         sessions.push(session);
     }
     mapped.gateway.forbid(BACKEND)?;
     mapped.wait_for_ended("no_lease", 2, SOON)?;
     assert_eq!(mapped.report()?["connections"].as_array().map(Vec::len), Some(0));
     // the reset itself leaves: the filter watches what comes
-    for session in &mut sessions {
-        session.child.wait(SOON)?;
+    for session in sessions {
+        let ending = session.closed_by_server(SOON)?;
+        assert!(matches!(ending, Ending::Broken(_)), "{ending:?}");
     }
     Ok(())
 }
@@ -178,13 +173,12 @@ fn routing(lab: &Lab) -> Result<(bool, usize, usize)> {
 fn routing_survives_a_kill_is_taken_over_and_goes_when_it_is_not_wanted() -> Result<()> {
     need::root_and_tools(&["openssl"]);
     let lab = Lab::new()?;
-    let mut mapped = Mapped::start(&lab, &config("", ""), &[])?;
-    admit(&mapped)?;
-    let client = https::client(&lab.backend, &mapped.psk, NAME);
+    let mut mapped = Mapped::configured(&lab, &config("", ""), &[])?;
+    mapped.admit()?;
     let works = |mapped: &Mapped<'_>| -> Result<()> {
-        let _ = mapped;
-        let said = https::get(&client, Way::Address.door(), "/lamp", SOON)?;
-        ensure!(said.contains("200 OK"), "{said}");
+        let client = mapped.client_by(Stack::OpenSsl, Way::Address);
+        let said = client.ask(&Request::get("/lamp"), SOON)?;
+        ensure!(said == "off", "{said}");
         Ok(())
     };
     works(&mapped)?;
@@ -192,9 +186,9 @@ fn routing_survives_a_kill_is_taken_over_and_goes_when_it_is_not_wanted() -> Res
 
     // with nobody to take them, connections do not go on to the node
     let seen = Capture::start(lab.node.device("node0"))?;
-    let mut cut = client.connect_within(Way::Address.door(), SOON)?;
+    let cut = mapped.client_by(Stack::OpenSsl, Way::Address).connect(SOON)?;
     mapped.gateway.kill();
-    cut.child.wait(SOON)?;
+    cut.closed_by_server(SOON)?;
     knock(&lab.backend, Way::Address.door()).expect_err("nobody listens");
     assert_eq!(seen.count(|frame| read::is_from(frame, BACKEND)), 0);
     assert_eq!(routing(&lab)?, (true, 1, 1));
@@ -233,8 +227,8 @@ fn routing_survives_a_kill_is_taken_over_and_goes_when_it_is_not_wanted() -> Res
 fn the_router_keeps_its_own_services_on_a_mapped_port() -> Result<()> {
     need::root_and_tools(&[]);
     let lab = Lab::new()?;
-    let mapped = Mapped::start(&lab, &config("", ""), &[])?;
-    admit(&mapped)?;
+    let mapped = Mapped::configured(&lab, &config("", ""), &[])?;
+    mapped.admit()?;
     let own = at(tests::lab::topology::ROUTER, 443);
     let listener = lab.router.enter(|| std::net::TcpListener::bind(own))?;
     let mut client = knock(&lab.backend, own)?;
@@ -261,24 +255,14 @@ fn merged_segments_come_through_the_filter() -> Result<()> {
             device.offload(feature, true)?;
         }
     }
-    let mapped = Mapped::start(&lab, &config("", ""), &[])?;
-    admit(&mapped)?;
-    let client = https::client(&lab.backend, &mapped.psk, NAME).arguments(&["-maxfraglen", "512"]);
-    let mut session = client.connect_within(Way::Address.door(), SOON)?;
-    let body = "0123456789abcdef".repeat(1000);
-    for line in
-        ["POST /echo HTTP/1.1", "Host: node", &format!("Content-Length: {}", body.len()), "", &body]
-    {
-        session.send(line)?;
-    }
-    let whole = until(SOON * 3, || session.child.output().contains(&body));
-    ensure!(
-        whole,
-        "{}\n{:#}\n{:?}",
-        session.child.output(),
-        mapped.report()?,
-        mapped.gateway.drops()?
-    );
+    let mapped = Mapped::configured(&lab, &config("", ""), &[])?;
+    mapped.admit()?;
+    let client = mapped.client(Stack::OpenSsl).fragment(Fragment::Asked(512));
+    let mut connection = client.connect(SOON)?;
+    let body = http::body(16_000);
+    let answer = connection.request(&Request::post("/echo", body.clone()), 3 * SOON);
+    let answer = answer.with_context(|| format!("{:?}", mapped.gateway.drops()))?;
+    ensure!(answer.ok()? == body);
     assert!(mapped.gateway.drops()?.is_empty(), "{:?}", mapped.gateway.drops()?);
     Ok(())
 }

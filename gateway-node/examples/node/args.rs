@@ -29,6 +29,9 @@ pub(crate) struct Args {
     /// Milliseconds before a flight of a handshake is sent again
     #[arg(long, default_value_t = 9_000)]
     flight_timeout: u32,
+    /// Seconds after which a handshake that is not complete is forgotten
+    #[arg(long, default_value_t = 60)]
+    handshake: u32,
     /// Seconds after which a silent session ends
     #[arg(long, default_value_t = 300)]
     idle: u32,
@@ -78,6 +81,7 @@ impl Args {
             ack_window: self.arq_window,
             ack_timeout: self.arq_timeout,
             flight_timeout: self.flight_timeout,
+            handshake_lifetime: self.handshake.saturating_mul(1_000),
             idle_timeout: self.idle.saturating_mul(1_000),
             ..Config::default()
         }

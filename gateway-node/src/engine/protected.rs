@@ -20,6 +20,7 @@ use crate::{
     record::PROTECTED,
     records::State,
     session::{Session, Stage},
+    writer::Writer,
 };
 
 use super::{Engine, input::Data};
@@ -71,19 +72,26 @@ impl Engine<'_> {
         self.session_of(peer).is_none()
     }
 
-    /// Keeps a record of a mapped client for its turn, if there is room.
-    fn hold(&mut self, index: usize, header: DtlsHeader, fragment: &[u8]) {
+    /// Keeps a record of a mapped client for its turn, if there is room. It must be authentic: what
+    /// is reported as received does not come again.
+    fn hold(&mut self, index: usize, header: DtlsHeader, fragment: &mut [u8]) {
         let number = header.position.number;
         let known = self.records.held(index, number).is_some();
-        let expected = self.sessions.get(index).map_or(0, |session| session.window.next());
-        let near = number - expected < u64::from(self.config.ack_window);
+        let Some(session) = self.sessions.get(index) else {
+            return;
+        };
+        let near = number - session.window.next() < u64::from(self.config.ack_window);
         let slot = if near && !known { self.records.free() } else { None };
-        let Some(slot) = slot else {
+        let (Some(slot), Some(protection)) = (slot, session.inward()) else {
             return count(&mut self.common.counters.early);
         };
-        let mut space = crate::writer::Writer::new(self.records.space(slot));
-        if space.put(&[&header.write(), fragment]) {
-            let length = space.len();
+        let mut space = Writer::new(self.records.space(slot));
+        let fits = space.put(&[&header.write(), fragment]);
+        let length = space.len();
+        if protection.open(header, fragment).is_none() {
+            return count(&mut self.common.counters.forged);
+        }
+        if fits {
             self.records.fill(slot, State::Held, index, number, length);
         }
     }

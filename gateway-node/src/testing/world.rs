@@ -41,6 +41,9 @@ pub(crate) struct Weather {
     pub(crate) jitter: u64,
 }
 
+/// When it arrives, the how manieth it is, whether at the server, whose it is, and what.
+type Flying = (u64, u64, bool, usize, Vec<u8>);
+
 pub(crate) struct World {
     pub(crate) now: u64,
     pub(crate) server: Node,
@@ -49,11 +52,15 @@ pub(crate) struct World {
     pub(crate) weather: Weather,
     /// Every datagram that was sent: to the server or not, and its bytes.
     pub(crate) wire: Vec<(bool, Vec<u8>)>,
+    /// What an attacker on the path makes of a datagram, to the server or not.
+    pub(crate) tamper: fn(bool, &mut Vec<u8>),
+    /// What an attacker sends after each datagram to the server, as its sender.
+    pub(crate) inject: fn(&mut Dice, &[u8]) -> Vec<Vec<u8>>,
     /// The server sends back what it gets.
     pub(crate) echo: bool,
     pending: BTreeMap<u8, (SessionId, Vec<u8>)>,
     dice: Dice,
-    queue: BinaryHeap<Reverse<(u64, u64, bool, usize, Vec<u8>)>>,
+    queue: BinaryHeap<Reverse<Flying>>,
     count: u64,
 }
 
@@ -74,6 +81,8 @@ impl World {
             seen: vec![],
             weather: Weather::default(),
             wire: vec![],
+            tamper: |_, _| (),
+            inject: |_, _| vec![],
             echo: true,
             pending: BTreeMap::new(),
             dice: Dice(seed),
@@ -115,6 +124,9 @@ impl World {
                 let Reverse((_, _, to_server, index, datagram)) = self.queue.pop().expect("peeked");
                 if to_server {
                     self.deliver(peer(index), &datagram);
+                    for forged in (self.inject)(&mut self.dice, &datagram) {
+                        self.deliver(peer(index), &forged);
+                    }
                 } else {
                     self.clients[index].receive(self.now, &datagram);
                 }
@@ -192,7 +204,8 @@ impl World {
         }
     }
 
-    fn post(&mut self, to_server: bool, index: usize, datagram: Vec<u8>) {
+    fn post(&mut self, to_server: bool, index: usize, mut datagram: Vec<u8>) {
+        (self.tamper)(to_server, &mut datagram);
         self.wire.push((to_server, datagram.clone()));
         let Weather { loss, duplication, jitter } = self.weather;
         let copies = 1 + u64::from(self.dice.percent(duplication));

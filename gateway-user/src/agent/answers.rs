@@ -1,5 +1,5 @@
-//! Leases in the agent: questions of the command line, the allow-list file, SYN cookies.
-use super::Error;
+//! Questions of the command line, the allow-list file, SYN cookies.
+use super::{Error, mapping};
 use crate::{
     config::Config,
     control::{self, Question},
@@ -8,12 +8,30 @@ use crate::{
         table::{Changes, Grant},
     },
     lease::{self, Registry, View},
+    mapper::driver::Report,
 };
 use serde_json::{Value, json};
 use std::fs;
+use tokio::{net::UnixStream, sync::oneshot};
+
+/// Answers the one question of a client.
+pub(super) async fn serve(
+    mut client: UnixStream,
+    report: Option<oneshot::Receiver<Report>>,
+    registry: Registry,
+) {
+    let Some(question) = control::question(&mut client).await else { return };
+    let value = match question {
+        Question::Connections => mapping::connections(report).await,
+        Question::Sync | Question::Grants | Question::Leases | Question::Revoke(_) => {
+            answer(&registry, question).await
+        }
+    };
+    control::answer(&mut client, &value).await;
+}
 
 /// Answers a question about leases.
-pub(super) async fn answer(registry: &Registry, question: Question) -> Value {
+async fn answer(registry: &Registry, question: Question) -> Value {
     let result = match question {
         Question::Sync => sync(registry).await.map(|_| json!({})),
         Question::Grants => registry.call(|ledger| json!(ledger.grants())).await,

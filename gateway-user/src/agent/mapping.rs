@@ -10,6 +10,7 @@ use crate::{
 };
 use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 /// The mapping, as it runs.
@@ -33,6 +34,18 @@ impl Mapping {
         raise_descriptors(config);
         self.driver.admit_by(Box::new(admission(config)?))?;
         self.serve(config, prefixes)
+    }
+
+    /// Starts again what a fault has ended: connections are gone, new ones get through.
+    pub(super) fn revive(&mut self, config: &Config) {
+        if !self.driver.has_ended() {
+            return;
+        }
+        tracing::error!("the TLS mapping has ended by a fault of its own, and starts again");
+        match super::prefixes(config).and_then(|prefixes| Self::start(config, &prefixes)) {
+            Ok(mapping) => *self = mapping,
+            Err(error) => tracing::error!("it does not: {error}"),
+        }
     }
 
     fn serve(&mut self, config: &Config, prefixes: &[IpNet]) -> Result<(), Error> {
@@ -81,5 +94,17 @@ fn raise_descriptors(config: &Config) {
     }
     if needed.min(hard) > soft {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard);
+    }
+}
+
+/// A report as an answer.
+pub(super) async fn connections(report: Option<oneshot::Receiver<Report>>) -> Value {
+    let report = match report {
+        Some(report) => report.await.ok(),
+        None => None,
+    };
+    match report.map(serde_json::to_value) {
+        Some(Ok(value)) => value,
+        Some(Err(_)) | None => json!({ "error": "the mapping has ended" }),
     }
 }

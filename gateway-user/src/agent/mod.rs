@@ -7,7 +7,7 @@ use crate::{
     allow,
     auth::https::{self, Https, Prepared},
     config::{self, AttachMode, Config},
-    control::{self, Question},
+    control,
     dataplane::{
         self, Maps, Pins, Plain,
         attach::{self, Mode, Plan, Role, Running},
@@ -26,7 +26,6 @@ use gateway_common::{
 use hand::PATIENCE;
 use ipnet::IpNet;
 use mapping::Mapping;
-use serde_json::{Value, json};
 use std::{
     collections::HashSet,
     fs,
@@ -34,9 +33,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
-    net::{UnixListener, UnixStream},
+    net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
     time::{MissedTickBehavior, interval},
 };
 
@@ -328,7 +326,11 @@ impl Services {
         let prepared = Prepared::new(&config)?;
         let next = config.clone();
         let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
-        self.mapping.reload(&config, &prefixes(&config)?)?;
+        // the filter and the mapping each keep what was in force; the filter has the new one by now
+        let mapped = prefixes(&config).and_then(|nets| self.mapping.reload(&config, &nets));
+        if let Err(error) = mapped {
+            tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
+        }
         answers::arm_syn_cookies(&config);
         match &mut self.https {
             Some(_) if config.auth.https.listen.is_empty() => self.https = None,
@@ -365,41 +367,17 @@ pub async fn keep(
                 Err(error) => tracing::error!("not reloaded, what was in force stays: {error}"),
             },
             client = services.questions.accept() => if let Ok((client, _)) = client {
-                tokio::spawn(answer(client, services.mapping.report(), services.registry.clone()));
+                let (report, registry) = (services.mapping.report(), services.registry.clone());
+                tokio::spawn(answers::serve(client, report, registry));
             },
             _ = tick.tick() => {
                 if keeper.tick() {
                     tokio::spawn(answers::follow(services.registry.clone()));
                 }
                 services.https.iter_mut().for_each(Https::tick);
+                services.mapping.revive(&keeper.config);
             }
         }
-    }
-}
-
-async fn answer(
-    mut client: UnixStream,
-    report: Option<oneshot::Receiver<driver::Report>>,
-    registry: Registry,
-) {
-    let Some(question) = control::question(&mut client).await else { return };
-    let value = match question {
-        Question::Connections => connections(report).await,
-        Question::Sync | Question::Grants | Question::Leases | Question::Revoke(_) => {
-            answers::answer(&registry, question).await
-        }
-    };
-    control::answer(&mut client, &value).await;
-}
-
-async fn connections(report: Option<oneshot::Receiver<driver::Report>>) -> Value {
-    let report = match report {
-        Some(report) => report.await.ok(),
-        None => None,
-    };
-    match report.map(serde_json::to_value) {
-        Some(Ok(value)) => value,
-        Some(Err(_)) | None => json!({ "error": "the mapping has ended" }),
     }
 }
 

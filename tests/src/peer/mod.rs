@@ -4,7 +4,9 @@ pub mod coap;
 pub mod curl;
 pub mod gnutls;
 pub mod https;
+pub mod node;
 pub mod openssl;
+pub mod proxy;
 
 use std::{
     ffi::{OsStr, OsString},

@@ -47,7 +47,7 @@ fn works(linker: &Path) -> bool {
 /// A name for all that the linker depends on, so that no two rustcs share one.
 fn folder(rustc: &Rustc) -> Result<PathBuf> {
     let name = format!("bpf-linker-{VERSION}-rustc-{}-llvm{}", rustc.release, rustc.llvm);
-    Ok(super::cache()?.join("gateway-xtask").join(name))
+    Ok(super::cache()?.join(name))
 }
 
 fn build(rustc: &Rustc, folder: &Path) -> Result<()> {

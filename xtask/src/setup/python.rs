@@ -38,7 +38,7 @@ pub(crate) fn programs() -> Option<PathBuf> {
 }
 
 fn folder() -> Result<PathBuf> {
-    Ok(super::cache()?.join("gateway-xtask").join("python"))
+    Ok(super::cache()?.join("python"))
 }
 
 /// A new environment in the place of the old one.

@@ -203,6 +203,11 @@ impl Driver {
         self.own.values().map(|open| open.address).collect()
     }
 
+    /// Whether the thread has ended, which only a fault of its own makes it do.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Asks for a report, which comes at once.
     ///
     /// # Errors

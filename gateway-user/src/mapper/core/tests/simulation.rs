@@ -310,7 +310,7 @@ fn run(seed: u64, loss: u64, tally: &mut Tally) {
         }
         let arrival = wire.peek().map(|Reverse((arrival, ..))| *arrival);
         let due = world.connection.poll_timeout();
-        let due = due.map(|due| due.duration_since(start).as_micros().div_ceil(1000) as u64);
+        let due = due.map(|due| due.duration_since(start).as_nanos().div_ceil(1_000_000) as u64);
         let Some(next) = [arrival, due, node.timer].into_iter().flatten().min() else {
             break;
         };
