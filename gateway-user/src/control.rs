@@ -1,5 +1,6 @@
 //! Asking the running agent: a socket in its runtime directory that only root may use. One line of
 //! JSON is the question, one line the answer.
+use crate::lease::Id;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{
@@ -40,6 +41,14 @@ pub enum Error {
 pub enum Question {
     /// Connections between TLS and DTLS, and what became of earlier ones.
     Connections,
+    /// The allow-list file has changed: put it into force.
+    Sync,
+    /// What the kernel's allow-list should be.
+    Grants,
+    /// All leases.
+    Leases,
+    /// The end of a lease.
+    Revoke(Id),
 }
 
 const NAME: &str = "agent.sock";

@@ -2,7 +2,6 @@
 use super::Error;
 use crate::{
     config::Config,
-    control::{self, Question},
     dataplane::{Admission, Maps, Pins},
     mapper::{
         driver::{Doors, Driver, Plan, Report},
@@ -11,8 +10,8 @@ use crate::{
 };
 use ipnet::IpNet;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use serde_json::json;
-use tokio::{net::UnixStream, sync::oneshot};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 /// The mapping, as it runs.
 pub(super) struct Mapping {
@@ -98,16 +97,14 @@ fn raise_descriptors(config: &Config) {
     }
 }
 
-/// Answers the one question of a client.
-pub(super) async fn answer(mut client: UnixStream, report: Option<oneshot::Receiver<Report>>) {
-    let Some(Question::Connections) = control::question(&mut client).await else { return };
+/// A report as an answer.
+pub(super) async fn connections(report: Option<oneshot::Receiver<Report>>) -> Value {
     let report = match report {
         Some(report) => report.await.ok(),
         None => None,
     };
-    let value = match report.map(serde_json::to_value) {
+    match report.map(serde_json::to_value) {
         Some(Ok(value)) => value,
         Some(Err(_)) | None => json!({ "error": "the mapping has ended" }),
-    };
-    control::answer(&mut client, &value).await;
+    }
 }

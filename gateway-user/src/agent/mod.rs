@@ -1,24 +1,29 @@
 //! The agent: brings the filter up, keeps it in step with its files, leaves it in place at the end.
+mod answers;
+mod hand;
 mod mapping;
 
 use crate::{
     allow,
+    auth::https::{self, Https, Prepared},
     config::{self, AttachMode, Config},
     control,
     dataplane::{
         self, Maps, Pins, Plain,
         attach::{self, Mode, Plan, Role, Running},
-        links,
+        clock, links,
         maps::named,
         object::Capacity,
-        table::{self, Changes, Grant, Grants},
+        table::{self, Grant, Grants},
     },
+    lease::{self, Ledger, Registry},
     mapper::{driver, routing},
 };
 use gateway_common::{
     abi::{Settings, settings::LLN_PREFIXES_MAX},
     wire::{Address, Prefix},
 };
+use hand::PATIENCE;
 use ipnet::IpNet;
 use mapping::Mapping;
 use std::{
@@ -32,6 +37,8 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
+
+pub use hand::{leases, revoke, start_once, sync};
 
 /// What keeps the agent from its work.
 #[derive(Debug, thiserror::Error)]
@@ -69,9 +76,33 @@ pub enum Error {
     /// Questions from the command line.
     #[error(transparent)]
     Control(#[from] control::Error),
+    /// Leases.
+    #[error(transparent)]
+    Lease(Box<lease::Error>),
+    /// Authentication.
+    #[error(transparent)]
+    Https(#[from] https::Error),
+    /// What the running agent says.
+    #[error("{0}")]
+    Said(String),
     /// Signals cannot be waited for.
     #[error("signals")]
     Signal(#[source] std::io::Error),
+}
+
+impl From<lease::Error> for Error {
+    fn from(error: lease::Error) -> Self {
+        match error {
+            lease::Error::Allow(error) => Self::Allow(error),
+            lease::Error::Dataplane(error) => Self::Dataplane(error),
+            lease::Error::Agent(error) => *error,
+            other @ (lease::Error::Store(_)
+            | lease::Error::Clock(_)
+            | lease::Error::Unknown(_)
+            | lease::Error::Refused(_)
+            | lease::Error::Gone) => Self::Lease(Box::new(other)),
+        }
+    }
 }
 
 /// What the command line adds to the configuration.
@@ -123,7 +154,7 @@ pub fn grant(entry: &allow::Entry, config: &Config) -> Grant {
         nodes: entry.nodes.clone(),
         ports: entry.ports.clone(),
         limits: entry.limits(config.rates.source),
-        expires: entry.expires,
+        expires_ns: clock::instant(entry.expires),
     }
 }
 
@@ -194,35 +225,37 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
         fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
     }
     fill(&mut settings.mapper_ports, &config.mapper.own_ports());
-    fill(&mut settings.agent_ports, &config.agent.ports);
+    fill(&mut settings.agent_ports, &config.agent_ports());
     settings
 }
 
-/// Brings the filter up, or into step with a changed configuration.
+/// Brings the filter up, with the allow-list and the leases that were kept.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn start(config: &Config) -> Result<Running, Error> {
-    let plan = plan(config)?;
-    let _lock = allow::lock(&config.state.allow)?;
-    let grants = grants(config)?;
-    tracing::info!("loading: the kernel checks the programs, which takes a few seconds");
-    let running = attach::start(&Pins::new(&config.state.bpffs), &plan, |maps| {
-        own(maps)?;
-        Grants::open(maps)?.sync(&grants).map(|_| ())
-    })?;
-    Ok(running)
+pub fn start(config: &Config) -> Result<(Ledger, Running), Error> {
+    let mut ledger = Ledger::open(config, PATIENCE)?;
+    let running = ledger.attach(config)?;
+    ledger.commit();
+    Ok((ledger, running))
 }
 
-/// Puts the allow-list file into force.
-///
-/// # Errors
-/// See [`Error`].
-pub fn sync(config: &Config) -> Result<Changes, Error> {
-    let _lock = allow::lock(&config.state.allow)?;
-    let grants = grants(config)?;
-    let maps = Maps::open(&Pins::new(&config.state.bpffs))?;
-    Ok(Grants::open(&maps)?.sync(&grants)?)
+/// Loads, attaches and fills the allow-list, which the caller may write.
+pub(crate) fn attach(config: &Config, grants: &[Grant]) -> Result<(Running, Grants), Error> {
+    let plan = plan(config)?;
+    tracing::info!("loading: the kernel checks the programs, which takes a few seconds");
+    let mut kernel = None;
+    let pins = Pins::new(&config.state.bpffs);
+    let running = attach::start(&pins, &plan, |maps| {
+        own(maps)?;
+        let table = kernel.insert(Grants::open(maps)?);
+        table.sync(grants).map(drop)
+    })?;
+    let kernel = match kernel {
+        Some(kernel) => kernel,
+        None => Grants::open(&Maps::open(&pins)?)?,
+    };
+    Ok((running, kernel))
 }
 
 /// Tells the programs which addresses are the router's own.
@@ -269,16 +302,42 @@ impl Signals {
 pub struct Services {
     mapping: Mapping,
     questions: UnixListener,
+    registry: Registry,
+    https: Option<Https>,
 }
 
 impl Services {
     /// Starts to map and to answer questions. The filter runs already.
     ///
     /// # Errors
-    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`].
-    pub fn start(config: &Config) -> Result<Self, Error> {
+    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`], [`Error::Https`].
+    pub fn start(config: &Config, ledger: Ledger) -> Result<Self, Error> {
         let questions = control::listen(&config.state.runtime)?;
-        Ok(Self { mapping: Mapping::start(config, &prefixes(config)?)?, questions })
+        let prepared = Prepared::new(config)?;
+        let mapping = Mapping::start(config, &prefixes(config)?)?;
+        let registry = Registry::start(ledger);
+        answers::arm_syn_cookies(config);
+        let https = Https::start(prepared, registry.clone())?;
+        Ok(Self { mapping, questions, registry, https })
+    }
+
+    async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
+        let config = options.configure()?;
+        let prepared = Prepared::new(&config)?;
+        let next = config.clone();
+        let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
+        // the filter and the mapping each keep what was in force; the filter has the new one by now
+        let mapped = prefixes(&config).and_then(|nets| self.mapping.reload(&config, &nets));
+        if let Err(error) = mapped {
+            tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
+        }
+        answers::arm_syn_cookies(&config);
+        match &mut self.https {
+            Some(_) if config.auth.https.listen.is_empty() => self.https = None,
+            Some(https) => https.reload(prepared)?,
+            None => self.https = Https::start(prepared, self.registry.clone())?,
+        }
+        Ok((config, running))
     }
 }
 
@@ -300,7 +359,7 @@ pub async fn keep(
         tokio::select! {
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.terminate.recv() => return Ok(()),
-            _ = signals.hangup.recv() => match reload(options, &mut services) {
+            _ = signals.hangup.recv() => match services.reload(options).await {
                 Ok((config, running)) => {
                     keeper = Keeper::new(config, running);
                     tracing::info!("configuration reloaded");
@@ -308,25 +367,18 @@ pub async fn keep(
                 Err(error) => tracing::error!("not reloaded, what was in force stays: {error}"),
             },
             client = services.questions.accept() => if let Ok((client, _)) = client {
-                tokio::spawn(mapping::answer(client, services.mapping.report()));
+                let (report, registry) = (services.mapping.report(), services.registry.clone());
+                tokio::spawn(answers::serve(client, report, registry));
             },
             _ = tick.tick() => {
-                keeper.tick();
+                if keeper.tick() {
+                    tokio::spawn(answers::follow(services.registry.clone()));
+                }
+                services.https.iter_mut().for_each(Https::tick);
                 services.mapping.revive(&keeper.config);
             }
         }
     }
-}
-
-fn reload(options: &Options, services: &mut Services) -> Result<(Config, Running), Error> {
-    let config = options.configure()?;
-    let running = start(&config)?;
-    // the filter and the mapping each keep what was in force; the filter has the new one by now
-    let mapped = prefixes(&config).and_then(|nets| services.mapping.reload(&config, &nets));
-    if let Err(error) = mapped {
-        tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
-    }
-    Ok((config, running))
 }
 
 /// What changes a file's content leaves a mark on.
@@ -354,30 +406,16 @@ impl Keeper {
         Self { config, seen, journal }
     }
 
-    fn tick(&mut self) {
+    /// Looks after everything; whether the allow-list file has changed.
+    fn tick(&mut self) -> bool {
         for flush in &mut self.journal {
             flush();
-        }
-        let now = stamp(&self.config);
-        if now != self.seen {
-            self.seen = now;
-            self.follow();
         }
         if let Err(error) = self.addresses() {
             tracing::error!("the router's own addresses are not up to date: {error}");
         }
-    }
-
-    fn follow(&self) {
-        match sync(&self.config) {
-            Ok(Changes { written: 0, removed: 0 }) => {}
-            Ok(Changes { written, removed }) => {
-                tracing::info!(written, removed, "allow-list in force");
-            }
-            Err(error) => {
-                tracing::error!("allow-list not taken over, what was in force stays: {error}");
-            }
-        }
+        let now = stamp(&self.config);
+        core::mem::replace(&mut self.seen, now) != now
     }
 
     fn addresses(&self) -> dataplane::Result<()> {

@@ -1,12 +1,15 @@
 //! The command line: what was typed, and who does it. One command a file.
 mod allow;
+mod backend;
 mod config;
 mod connections;
 mod detach;
 mod drops;
 mod events;
 mod explain;
+mod lease;
 mod manual;
+mod pki;
 mod run;
 mod show;
 mod sources;
@@ -53,6 +56,14 @@ enum Command {
     /// The allow-list: who may reach which nodes
     #[command(subcommand)]
     Allow(allow::Allow),
+    /// Leases of back-ends that have proved what they are
+    #[command(subcommand)]
+    Lease(lease::Lease),
+    /// Certificates: a small authority for routers and back-ends
+    Pki(pki::Pki),
+    /// On a back-end: get a lease from a router and keep it open
+    #[command(subcommand)]
+    Backend(backend::Backend),
     /// What was dropped, by reason
     Drops(drops::Drops),
     /// What each source has sent, and lost
@@ -142,6 +153,9 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Detach(command) => command.run(context)?,
         Command::Status => status::run(context)?,
         Command::Allow(command) => command.run(context)?,
+        Command::Lease(command) => command.run(context)?,
+        Command::Pki(command) => command.run(context)?,
+        Command::Backend(command) => command.run(context)?,
         Command::Drops(command) => command.run(context)?,
         Command::Sources(command) => command.run(context)?,
         Command::Connections(command) => command.run(context)?,

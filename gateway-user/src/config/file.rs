@@ -24,6 +24,7 @@ section! {
         interfaces: Interfaces = Interfaces::default(),
         lln: Lln = Lln::default(),
         agent: Agent = Agent::default(),
+        auth: Auth = Auth::default(),
         mapper: Mapper = Mapper::default(),
         rate: Rates = Rates::default(),
         replay: Replay = Replay::default(),
@@ -55,6 +56,52 @@ section! {
         ports: Vec<i64> = Vec::new(),
         rate: Quantity = "20/s".into(),
         burst: i64 = 40,
+    }
+}
+
+section! {
+    Auth {
+        longest: String = "1h".to_owned(),
+        leases: i64 = 4,
+        https: AuthHttps = AuthHttps::default(),
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        identity: Vec<AuthIdentity> = Vec::new(),
+    }
+}
+
+section! {
+    AuthHttps {
+        listen: Vec<String> = Vec::new(),
+        certificate: String = "/etc/gateway/pki/router.crt".to_owned(),
+        key: String = "/etc/gateway/pki/router.key".to_owned(),
+        client_ca: String = "/etc/gateway/pki/ca.crt".to_owned(),
+        crl: String = "/etc/gateway/pki/ca.crl".to_owned(),
+        stale_crl: String = "accept".to_owned(),
+        connections: i64 = 256,
+        connections_per_source: i64 = 16,
+        handshakes: i64 = 64,
+    }
+}
+
+section! {
+    /// One `[[auth.identity]]`; what is left out comes from `[auth]` and `[rate.source]`.
+    AuthIdentity {
+        name: String = String::new(),
+        nodes: Vec<String> = Vec::new(),
+        ports: Vec<i64> = Vec::new(),
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate: Option<Quantity> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        burst: Option<i64> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes: Option<Quantity> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        byte_burst: Option<Quantity> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        longest: Option<String> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        leases: Option<i64> = None,
+        tunnel: bool = false,
     }
 }
 
@@ -194,7 +241,20 @@ impl File {
             cookies: Some(false),
             ..MapperNode::default()
         };
-        Self { mapper: Mapper { node: vec![node], ..Mapper::default() }, ..Self::default() }
+        let identity = AuthIdentity {
+            rate: Some("1/s".into()),
+            burst: Some(0),
+            bytes: Some("1B/s".into()),
+            byte_burst: Some("1B".into()),
+            longest: Some(String::new()),
+            leases: Some(0),
+            ..AuthIdentity::default()
+        };
+        Self {
+            auth: Auth { identity: vec![identity], ..Auth::default() },
+            mapper: Mapper { node: vec![node], ..Mapper::default() },
+            ..Self::default()
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The configuration: what it means, every value already valid.
 //!
 //! [`documented`] is the file with every default written out; `file.rs` knows how it is written.
+pub mod auth;
 mod error;
 mod file;
 mod json;
@@ -10,6 +11,7 @@ pub mod prefix;
 pub(crate) mod read;
 pub mod units;
 
+pub use auth::{Auth, Identity};
 pub use error::Error;
 pub(crate) use locate::{line, problem, suggest};
 pub use mapper::Mapper;
@@ -34,6 +36,8 @@ pub struct Config {
     pub lln: Lln,
     /// What the agent itself serves.
     pub agent: Agent,
+    /// Who may get leases, and how.
+    pub auth: Auth,
     /// What is mapped between TLS and DTLS.
     pub mapper: Mapper,
     /// How much may pass.
@@ -233,6 +237,16 @@ impl Config {
     pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
         let file = locate::file(text, origin)?;
         read::config(&file).map_err(|fault| locate::fault(text, origin, fault))
+    }
+}
+
+impl Config {
+    /// The agent's own ports: those that are named, and those that it listens on.
+    pub fn agent_ports(&self) -> Vec<u16> {
+        let mut ports = [self.agent.ports.as_slice(), &self.auth.ports()].concat();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 }
 

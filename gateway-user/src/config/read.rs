@@ -1,7 +1,7 @@
 //! From what is written to what it means: every value is checked here.
 use super::{
     Agent, AttachMode, Config, Format, Interfaces, Level, Lln, Log, Rates, Replay, ReplayMode,
-    Sources, State,
+    Sources, State, auth,
     error::Fault,
     file::{self, File, Quantity},
     mapper, prefix,
@@ -23,11 +23,13 @@ pub(crate) const DATAGRAM: RangeInclusive<i64> = 128..=1500;
 
 pub(super) fn config(file: &File) -> Result<Config, Fault> {
     let lln = lln(&file.lln)?;
-    Ok(Config {
+    let rates = rates(file, lln.max_datagram)?;
+    let read = Config {
         interfaces: interfaces(&file.interfaces)?,
         agent: Agent { ports: ports("agent.ports", &file.agent.ports)? },
+        auth: auth::read::auth(&file.auth, rates.source, lln.max_datagram)?,
         mapper: mapper::read::mapper(&file.mapper)?,
-        rates: rates(file, lln.max_datagram)?,
+        rates,
         lln,
         replay: replay(&file.replay)?,
         sources: Sources {
@@ -35,7 +37,13 @@ pub(super) fn config(file: &File) -> Result<Config, Fault> {
         },
         state: state(&file.state)?,
         log: log(&file.log)?,
-    })
+    };
+    let ports = read.agent_ports().len();
+    if ports > settings::PORTS_MAX {
+        let allowed = format!("with agent.ports these are more than {}", settings::PORTS_MAX);
+        return Err(Fault::new("auth.https.listen", Invalid::new(ports, allowed)));
+    }
+    Ok(read)
 }
 
 fn interfaces(file: &file::Interfaces) -> Result<Interfaces, Fault> {
@@ -189,7 +197,7 @@ fn state(file: &file::State) -> Result<State, Fault> {
     })
 }
 
-fn path(key: &str, text: &str) -> Result<PathBuf, Fault> {
+pub(super) fn path(key: &str, text: &str) -> Result<PathBuf, Fault> {
     if text.starts_with('/') && !text.contains('\0') {
         return Ok(PathBuf::from(text));
     }
@@ -207,7 +215,7 @@ fn log(file: &file::Log) -> Result<Log, Fault> {
     })
 }
 
-fn choice<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
+pub(super) fn choice<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
     let found = known.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();

@@ -4,6 +4,7 @@
 //! puts the allow-list there; [`replica`] runs packets against a copy.
 pub mod admission;
 pub mod attach;
+mod bits;
 pub mod clock;
 pub mod links;
 pub mod maps;
@@ -11,6 +12,7 @@ pub mod object;
 pub mod pins;
 pub mod plain;
 pub mod replica;
+mod slots;
 pub mod table;
 
 pub use admission::Admission;

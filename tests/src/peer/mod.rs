@@ -1,6 +1,7 @@
 //! Real peers: other people's programs, one a file.
 
 pub mod coap;
+pub mod curl;
 pub mod gnutls;
 pub mod https;
 pub mod node;

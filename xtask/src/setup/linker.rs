@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Rustc, cache};
+use super::Rustc;
 use crate::sh;
 
 const VERSION: &str = "0.13.0";
@@ -47,7 +47,7 @@ fn works(linker: &Path) -> bool {
 /// A name for all that the linker depends on, so that no two rustcs share one.
 fn folder(rustc: &Rustc) -> Result<PathBuf> {
     let name = format!("bpf-linker-{VERSION}-rustc-{}-llvm{}", rustc.release, rustc.llvm);
-    Ok(cache()?.join(name))
+    Ok(super::cache()?.join(name))
 }
 
 fn build(rustc: &Rustc, folder: &Path) -> Result<()> {

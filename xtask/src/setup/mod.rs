@@ -18,6 +18,7 @@ mod arm;
 mod bpffs;
 mod emulator;
 mod linker;
+pub(crate) mod python;
 mod rustc;
 mod tools;
 
@@ -47,6 +48,7 @@ pub(crate) fn emulator() -> Result<PathBuf> {
 
 pub(crate) fn environment() -> Result<()> {
     tools::find_or_install()?;
+    python::find_or_install()?;
     bpffs()
 }
 
@@ -64,6 +66,7 @@ pub(crate) fn report() -> Result<()> {
     println!("qemu    {}", emulator()?.display());
     environment()?;
     println!("tools   {}", tools::names());
+    println!("python  {}", python::programs().unwrap_or_default().display());
     println!("bpffs   {}", bpffs::MOUNT_POINT);
     Ok(())
 }

@@ -12,7 +12,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 18] = [
+const TOOLS: [Tool; 19] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -23,6 +23,7 @@ const TOOLS: [Tool; 18] = [
     tool("ethtool", "ethtool"),
     tool("ping", "iputils-ping"),
     tool("openssl", "openssl"),
+    tool("curl", "curl"),
     tool("nsenter", "util-linux"),
     tool("python3", "python3"),
     tool("node", "nodejs"),
