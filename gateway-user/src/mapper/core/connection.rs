@@ -50,8 +50,9 @@ pub(super) enum End {
     Failing(Reason),
     /// A FIN is to be polled, after all else.
     Finishing(Reason),
-    /// The stream has its FIN. The node is answered until then, and until it has everything.
-    Draining(Option<Instant>),
+    /// The stream has its FIN, and the node its answers until then. Not longer, even if it has not
+    /// reported the last alert: one that has forgotten the session never will.
+    Draining(Instant),
     Over(Reason),
 }
 
@@ -148,7 +149,6 @@ impl Connection {
         if let Err(reason) = self.take_datagram(datagram) {
             self.fail(reason);
         }
-        self.drained();
     }
 
     /// It is [`Self::poll_timeout`]'s time, or later.
@@ -156,16 +156,16 @@ impl Connection {
         self.now = now;
         let passed = match self.end {
             End::Open => self.open_timeout(),
-            End::Draining(until) => {
-                self.end = End::Draining(until.filter(|until| *until > now));
-                self.sender.handle_timeout(now, self.policy.retries)
+            End::Draining(until) if until <= now => {
+                self.end = End::Over(Reason::Closed);
+                Ok(())
             }
+            End::Draining(_) => self.sender.handle_timeout(now, self.policy.retries),
             End::Failing(_) | End::Finishing(_) | End::Over(_) => Ok(()),
         };
         if let Err(reason) = passed {
             self.fail(reason);
         }
-        self.drained();
     }
 
     fn open_timeout(&mut self) -> Result<(), Reason> {

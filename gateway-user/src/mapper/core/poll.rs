@@ -38,7 +38,7 @@ impl Connection {
         };
         self.end = End::Over(reason);
         if reason == Reason::Closed {
-            self.end = End::Draining(Some(after(self.now, self.policy.linger)));
+            self.end = End::Draining(after(self.now, self.policy.linger));
         }
         Some(Output::Finish)
     }
@@ -86,7 +86,7 @@ impl Connection {
                 let idle = Some(after(self.active, self.policy.idle));
                 [sender, flight, deadline, idle, self.linger].into_iter().flatten().min()
             }
-            End::Draining(until) => [sender, until].into_iter().flatten().min(),
+            End::Draining(until) => sender.into_iter().chain([until]).min(),
             End::Failing(_) | End::Finishing(_) | End::Over(_) => None,
         }
     }
