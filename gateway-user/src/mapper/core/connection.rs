@@ -10,6 +10,7 @@ use super::{
     flight::Clear,
     handshake::{Handshake, Step},
     receiver::Receiver,
+    report::Owed,
     sender::Sender,
 };
 
@@ -27,12 +28,14 @@ pub struct Connection {
     pub(super) clear: Clear,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
-    pub(super) report_due: bool,
+    pub(super) report: Owed,
     pub(super) tls: VecDeque<Bytes>,
     pub(super) held: bool,
     pub(super) close: Close,
     /// When a half-closed connection is given up.
     pub(super) linger: Option<Instant>,
+    /// When a missing record of the node is.
+    pub(super) gap: Option<Instant>,
     /// When the latest record came.
     pub(super) active: Instant,
     pub(super) suite: Option<u16>,
@@ -80,11 +83,12 @@ impl Connection {
             clear: Clear::default(),
             sender: Sender::new(),
             receiver: Receiver::new(),
-            report_due: false,
+            report: Owed::new(),
             tls: VecDeque::new(),
             held: false,
             close: Close::default(),
             linger: None,
+            gap: None,
             active: now,
             suite: None,
             to_node: Traffic::default(),
@@ -173,6 +177,9 @@ impl Connection {
         if self.linger.is_some_and(|linger| linger <= now) {
             let closed = self.close.backend;
             return Err(if closed { Reason::NoAnswer } else { Reason::Truncated });
+        }
+        if self.gap.is_some_and(|gap| gap <= now) {
+            return Err(Reason::Gap);
         }
         if after(self.active, self.policy.idle) <= now {
             return Err(Reason::Idle);
