@@ -1,5 +1,9 @@
 //! The connection: which part of the core each input goes to, and in which order outputs leave.
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use gateway_common::mapping::record;
@@ -31,6 +35,8 @@ pub struct Connection {
     pub(super) report: Owed,
     pub(super) tls: VecDeque<Bytes>,
     pub(super) held: bool,
+    /// The way to the node takes nothing for now.
+    pub(super) node_held: bool,
     pub(super) close: Close,
     /// When a half-closed connection is given up.
     pub(super) linger: Option<Instant>,
@@ -78,7 +84,7 @@ impl Connection {
             now,
             chance: Chance(seed),
             end: End::Open,
-            handshake: Some(Box::new(Handshake::new(deadline))),
+            handshake: Some(Box::new(Handshake::new(now, deadline))),
             protected: false,
             clear: Clear::default(),
             sender: Sender::new(),
@@ -86,6 +92,7 @@ impl Connection {
             report: Owed::new(),
             tls: VecDeque::new(),
             held: false,
+            node_held: false,
             close: Close::default(),
             linger: None,
             gap: None,
@@ -138,6 +145,26 @@ impl Connection {
     /// node's protected records are neither taken nor acknowledged, so that the node keeps them.
     pub fn hold_tls(&mut self, held: bool) {
         self.held = held;
+    }
+
+    /// The way to the node takes no more (`held`), or does again. While it is held, no datagram is
+    /// polled; what waits for the node keeps the back-end waiting once the queue is full.
+    pub fn hold_node(&mut self, held: bool) {
+        self.node_held = held;
+    }
+
+    /// How long the handshake has not moved, on either side; zero where there is none.
+    pub fn stalled(&self, now: Instant) -> Duration {
+        let moved = self.handshake.as_deref().map(|handshake| handshake.moved);
+        moved.map_or(Duration::ZERO, |moved| now.saturating_duration_since(moved))
+    }
+
+    /// Ends a handshake for the sake of others that wait for the node.
+    pub fn give_way(&mut self, now: Instant) {
+        self.now = now;
+        if self.handshake.is_some() {
+            self.fail(Reason::Busy);
+        }
     }
 
     /// A datagram from the node's address and port. TLS records are made in place, over its

@@ -125,6 +125,7 @@ impl Connection {
             let Some(message) = handshake.assembly.next() else {
                 break;
             };
+            handshake.moved = self.now;
             self.node_message(message)?;
         }
         if !self.receiver.is_open() && self.handshake.as_ref().is_some_and(|all| all.may_switch()) {

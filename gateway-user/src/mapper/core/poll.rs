@@ -44,6 +44,9 @@ impl Connection {
     }
 
     fn poll_datagram(&mut self) -> Option<Datagram> {
+        if self.node_held {
+            return None;
+        }
         if let Some(packet) = self.handshake.as_mut().and_then(|all| all.packets.pop_front()) {
             return Some(Datagram::framed(packet));
         }
@@ -72,6 +75,15 @@ impl Connection {
         Some(datagram)
     }
 
+    /// Whether a datagram waits, and nothing but the way to the node keeps it.
+    pub fn is_held_back(&self) -> bool {
+        let ready = match &self.handshake {
+            Some(handshake) => !handshake.packets.is_empty(),
+            None => self.sender.peek(&self.policy).is_some() || self.report.is_due(self.now),
+        };
+        self.node_held && ready
+    }
+
     fn put_report(&mut self, datagram: &mut Datagram) {
         self.report.told();
         datagram.put(&self.clear.header(content::ACK, ack::LENGTH));
@@ -92,7 +104,7 @@ impl Connection {
     /// When to call [`Self::handle_timeout`], unless something else happens first.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let established = self.handshake.is_none();
-        let report = self.report.due().filter(|_| established);
+        let report = self.report.due().filter(|_| established && !self.node_held);
         let sender = self.sender.timeout().filter(|_| established);
         match self.end {
             End::Open => {

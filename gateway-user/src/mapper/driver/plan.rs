@@ -1,4 +1,5 @@
 //! The configuration as the driver needs it: from an address, a name or a port to a node.
+use super::Budgets;
 use crate::{
     config::mapper::{Leg, Limits, Mapper, Timers},
     mapper::core::Policy,
@@ -25,6 +26,7 @@ pub struct Target {
 pub struct Plan {
     pub(super) limits: Limits,
     pub(super) timers: Timers,
+    pub(super) budgets: Budgets,
     default: (u16, Leg),
     addresses: HashMap<IpAddr, Arc<Target>>,
     names: HashMap<String, Arc<Target>>,
@@ -35,12 +37,25 @@ pub struct Plan {
 const HEADERS_V6: u32 = 40 + 8;
 const HEADERS_V4: u32 = 20 + 8;
 
+impl Target {
+    /// Bytes of the largest IP datagram to it.
+    pub(super) fn most(&self) -> usize {
+        self.policy.max_datagram + self.headers()
+    }
+
+    /// Bytes of IP and UDP headers in front of a datagram to it.
+    pub(super) fn headers(&self) -> usize {
+        if self.node.is_ipv4() { HEADERS_V4 as usize } else { HEADERS_V6 as usize }
+    }
+}
+
 impl Plan {
     /// From the configuration.
     pub fn new(config: &Mapper) -> Self {
         let mut plan = Self {
             limits: config.limits,
             timers: config.timers,
+            budgets: Budgets::default(),
             default: (config.leg.dtls_port, config.leg.clone()),
             addresses: HashMap::new(),
             names: HashMap::new(),
@@ -54,6 +69,12 @@ impl Plan {
             plan.ports.extend(node.ports.iter().map(|port| (*port, Arc::clone(&target))));
         }
         plan
+    }
+
+    /// The same, with no more sent to nodes than that.
+    #[must_use]
+    pub fn within(self, budgets: Budgets) -> Self {
+        Self { budgets, ..self }
     }
 
     /// The node at an address of the LLN.
