@@ -1,7 +1,7 @@
 //! The configuration as the driver needs it: from an address, a name or a port to a node.
 use super::Budgets;
 use crate::{
-    config::mapper::{Leg, Limits, Mapper, Timers},
+    config::mapper::{Leg, Limits, Mapper, Timers, headers},
     mapper::core::Policy,
 };
 use std::{
@@ -33,10 +33,6 @@ pub struct Plan {
     ports: HashMap<u16, Arc<Target>>,
 }
 
-/// Headers of IP and UDP (RFC 8200 §3, RFC 791 §3.1, RFC 768).
-const HEADERS_V6: u32 = 40 + 8;
-const HEADERS_V4: u32 = 20 + 8;
-
 impl Target {
     /// Bytes of the largest IP datagram to it.
     pub(super) fn most(&self) -> usize {
@@ -45,7 +41,7 @@ impl Target {
 
     /// Bytes of IP and UDP headers in front of a datagram to it.
     pub(super) fn headers(&self) -> usize {
-        if self.node.is_ipv4() { HEADERS_V4 as usize } else { HEADERS_V6 as usize }
+        headers(self.node.ip()) as usize
     }
 }
 
@@ -100,9 +96,8 @@ impl Plan {
 }
 
 fn policy(node: IpAddr, leg: &Leg, timers: &Timers) -> Policy {
-    let headers = if node.is_ipv4() { HEADERS_V4 } else { HEADERS_V6 };
     Policy {
-        max_datagram: leg.max_datagram.saturating_sub(headers) as usize,
+        max_datagram: leg.payload(node) as usize,
         window: leg.window,
         retransmit: timers.retransmit,
         handshake_timeout: timers.handshake,
