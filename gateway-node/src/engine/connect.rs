@@ -78,7 +78,9 @@ impl Engine<'_> {
         })?;
         match (session.stage, self.config.evict) {
             (Stage::Open, Evict::Never) => return None,
-            (Stage::Open | Stage::Closing { .. } | Stage::Failed, _) => self.end(index, Why::Evicted),
+            (Stage::Open | Stage::Closing { .. } | Stage::Failed, _) => {
+                self.end(index, Why::Evicted)
+            }
             (Stage::Free, _) => {}
         }
         Some(index)

@@ -16,66 +16,69 @@ const PART: u32 = 4;
 
 /// The report that is owed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Owed {
-    when: When,
-    /// What the node says next answers a record for it.
-    answering: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum When {
-    Never,
+pub(super) enum Owed {
+    /// None.
+    Nothing {
+        /// What the node says next answers a record for it.
+        answering: bool,
+    },
+    /// With the next record, or alone by then.
     Later(Instant),
+    /// At once.
     Now,
 }
 
 impl Owed {
     /// The node's Finished answers the back-end's, or will be answered by it.
     pub(super) const fn new() -> Self {
-        Self { when: When::Never, answering: true }
+        Self::Nothing { answering: true }
     }
 
-    /// A record went to the node for the first time.
+    /// A record went to the node for the first time, and with it what was owed.
     pub(super) fn asked(&mut self) {
-        self.answering = true;
+        if let Self::Nothing { answering } = self {
+            *answering = true;
+        }
     }
 
     /// A record of the node went on in its turn.
     pub(super) fn answered(&mut self, now: Instant, policy: &Policy) {
-        let first = std::mem::take(&mut self.answering) && self.when == When::Never;
         let wait = WAIT.min(policy.ack_timeout / PART);
-        self.when = if first { When::Later(after(now, wait)) } else { When::Now };
+        *self = match self {
+            Self::Nothing { answering: true } => Self::Later(after(now, wait)),
+            Self::Nothing { answering: false } | Self::Later(_) | Self::Now => Self::Now,
+        };
     }
 
     /// The node must know at once: it sent something twice, or something is missing.
     pub(super) fn urge(&mut self) {
-        self.when = When::Now;
+        *self = Self::Now;
     }
 
     /// It has been told.
     pub(super) fn told(&mut self) {
-        self.when = When::Never;
+        *self = Self::Nothing { answering: false };
     }
 
     /// Whether there is something to tell.
     pub(super) fn is_owed(&self) -> bool {
-        self.when != When::Never
+        !matches!(self, Self::Nothing { .. })
     }
 
     /// Whether it is time to tell it even if nothing else goes to the node.
     pub(super) fn is_due(&self, now: Instant) -> bool {
-        match self.when {
-            When::Never => false,
-            When::Later(due) => due <= now,
-            When::Now => true,
+        match self {
+            Self::Nothing { .. } => false,
+            Self::Later(due) => *due <= now,
+            Self::Now => true,
         }
     }
 
     /// When it will be.
     pub(super) fn due(&self) -> Option<Instant> {
-        match self.when {
-            When::Later(due) => Some(due),
-            When::Never | When::Now => None,
+        match self {
+            Self::Later(due) => Some(*due),
+            Self::Nothing { .. } | Self::Now => None,
         }
     }
 }

@@ -182,7 +182,7 @@ impl Worker {
             (Ok(udp), Ok(expires)) => {
                 let policy = Arc::clone(&target.policy);
                 let core = core::Connection::new(policy, self.chance, now);
-                connection.state = State::Mapped(Box::new(Mapped::new(core, udp, target, expires)));
+                connection.state = State::Mapped(Box::new(Mapped::new(core, udp, expires)));
                 self.pump(place, now);
             }
             (_, Err(reason)) => self.abandon(place, End::NotAdmitted(reason), now),
@@ -272,7 +272,9 @@ impl Worker {
                 self.load.end(connection.source.ip());
             }
             (State::Mapped(mapped), _) => {
-                mapped.part(&mut self.io, now);
+                if let Some(target) = &connection.target {
+                    mapped.part(&mut self.io, target, now);
+                }
                 self.counters.sum(&mapped.core.summary());
             }
             (State::Hello | State::Waiting(_), _) => {}

@@ -49,7 +49,6 @@ pub(super) enum State {
 pub(super) struct Mapped {
     pub(super) core: core::Connection,
     pub(super) udp: UdpSocket,
-    pub(super) target: Arc<Target>,
     /// When the lease ends, on the kernel's monotonic clock in ns.
     pub(super) expires: u64,
     /// The deadline that is kept for it.
@@ -58,8 +57,6 @@ pub(super) struct Mapped {
     pub(super) handshaking: bool,
     /// Whether it is told when the stream takes more.
     pub(super) writable: bool,
-    /// When the node's budget lets the next datagram go.
-    resume: Option<Instant>,
     /// A record of which not all is there, or for which there was no room.
     tail: BytesMut,
     /// What the stream did not take yet.
@@ -97,21 +94,14 @@ pub(super) enum Step {
 }
 
 impl Mapped {
-    pub(super) fn new(
-        core: core::Connection,
-        udp: UdpSocket,
-        target: Arc<Target>,
-        expires: u64,
-    ) -> Self {
+    pub(super) fn new(core: core::Connection, udp: UdpSocket, expires: u64) -> Self {
         Self {
             core,
             udp,
-            target,
             expires,
             timer: None,
             handshaking: true,
             writable: false,
-            resume: None,
             tail: BytesMut::new(),
             unsent: VecDeque::new(),
             held: false,
@@ -129,11 +119,6 @@ impl Mapped {
         self.half_closed |= end;
     }
 
-    /// When it wants to be woken.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.core.poll_timeout().into_iter().chain(self.resume).min()
-    }
-
     /// Tells the core the time, if that is what it waits for.
     pub(super) fn elapse(&mut self, now: Instant) {
         if self.core.poll_timeout().is_some_and(|due| due <= now) {
@@ -147,12 +132,12 @@ impl Mapped {
     }
 
     /// Tells the node what it waits for, before the connection is dropped.
-    pub(super) fn part(&mut self, io: &mut Io, now: Instant) {
-        let (node, most) = (self.target.node.ip(), self.target.most());
+    pub(super) fn part(&mut self, io: &mut Io, target: &Target, now: Instant) {
+        let (node, most) = (target.node.ip(), target.most());
         if io.budget.wait(node, most, now).is_zero()
             && let Some(report) = self.core.last_report()
         {
-            io.budget.spend(node, report.len() + self.target.headers(), now);
+            io.budget.spend(node, report.len() + target.headers(), now);
             io.datagrams.push(report);
             io.send(&self.udp);
         }
@@ -183,6 +168,7 @@ impl Mapped {
         &mut self,
         tcp: &mut TcpStream,
         io: &mut Io,
+        target: &Target,
         lost: &mut u64,
         now: Instant,
     ) -> Step {
@@ -190,7 +176,7 @@ impl Mapped {
             let Ok(progress) = self.pull(tcp, io, now) else {
                 return Step::Reset(End::ByPeer);
             };
-            if let Some(step) = self.push(tcp, io, lost, now) {
+            if let Some(step) = self.push(tcp, io, target, lost, now) {
                 return step;
             }
             if !progress {
@@ -254,18 +240,19 @@ impl Mapped {
         &mut self,
         tcp: &mut TcpStream,
         io: &mut Io,
+        target: &Target,
         lost: &mut u64,
         now: Instant,
     ) -> Option<Step> {
         let mut reset = None;
-        self.admit(io, now);
+        self.admit(io, target, now);
         while let Some(output) = self.core.poll_output() {
             match output {
                 Output::Datagram(datagram) => {
-                    let bytes = datagram.len() + self.target.headers();
-                    io.budget.spend(self.target.node.ip(), bytes, now);
+                    let bytes = datagram.len() + target.headers();
+                    io.budget.spend(target.node.ip(), bytes, now);
                     io.datagrams.push(datagram);
-                    self.admit(io, now);
+                    self.admit(io, target, now);
                 }
                 Output::Tls(bytes) if self.unsent.is_empty() => io.pieces.push_back(bytes),
                 Output::Tls(bytes) => self.unsent.push_back(bytes),
@@ -273,7 +260,7 @@ impl Mapped {
                 Output::Reset(reason) => reset = Some(reason),
             }
         }
-        self.resume = self.resume.filter(|_| self.core.is_held_back());
+        io.resume = io.resume.filter(|_| self.core.is_held_back());
         *lost += io.send(&self.udp);
         if let Some(reason) = reset {
             io.pieces.clear();
@@ -290,10 +277,10 @@ impl Mapped {
     }
 
     /// Lets the core say something to the node if the budgets let the largest datagram go.
-    fn admit(&mut self, io: &Io, now: Instant) {
-        let wait = io.budget.wait(self.target.node.ip(), self.target.most(), now);
+    fn admit(&mut self, io: &mut Io, target: &Target, now: Instant) {
+        let wait = io.budget.wait(target.node.ip(), target.most(), now);
         self.core.hold_node(!wait.is_zero());
-        self.resume = (!wait.is_zero()).then(|| now + wait);
+        io.resume = (!wait.is_zero()).then(|| now + wait);
     }
 
     /// Writes what waits for the stream, and ends it where that is due.

@@ -49,6 +49,8 @@ pub(super) struct Io {
     pub(super) pieces: VecDeque<Bytes>,
     /// How much of the first may go.
     pub(super) budget: Budget,
+    /// When the connection that was served last may go on, if the budget keeps it waiting.
+    pub(super) resume: Option<Instant>,
 }
 
 impl Io {
@@ -62,6 +64,7 @@ impl Io {
             datagrams: Vec::new(),
             pieces: VecDeque::new(),
             budget: Budget::new(Instant::now()),
+            resume: None,
         }
     }
 

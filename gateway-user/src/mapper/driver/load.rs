@@ -304,7 +304,10 @@ mod tests {
         load.connect(source(1), &LIMITS).unwrap();
         load.begin(10, (source(1), node()), &LIMITS, Instant::now()).unwrap();
         load.begin(11, (source(1), node()), &LIMITS, Instant::now()).unwrap();
-        assert_eq!(load.begin(12, (source(1), node()), &LIMITS, Instant::now()), Err(End::SourceHandshakes));
+        assert_eq!(
+            load.begin(12, (source(1), node()), &LIMITS, Instant::now()),
+            Err(End::SourceHandshakes)
+        );
         load.leave(11, node());
         load.end(source(1));
         load.free(node());

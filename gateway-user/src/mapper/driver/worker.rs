@@ -196,11 +196,15 @@ impl Worker {
     pub(super) fn pump(&mut self, place: usize, now: Instant) {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
         let source = connection.source.ip();
-        let Connection { state: State::Mapped(mapped), tcp, id, .. } = &mut **connection else {
+        let Connection { state: State::Mapped(mapped), tcp, id, target: Some(target), .. } =
+            &mut **connection
+        else {
             return;
         };
-        let step = mapped.pump(tcp, &mut self.io, &mut self.counters.undelivered, now);
-        if let Some(at) = mapped.deadline() {
+        let lost = &mut self.counters.undelivered;
+        let step = mapped.pump(tcp, &mut self.io, target, lost, now);
+        let resume = self.io.resume.take();
+        if let Some(at) = mapped.core.poll_timeout().into_iter().chain(resume).min() {
             self.timers.keep(place, *id, at, &mut mapped.timer);
         }
         if mapped.is_blocked() && !mapped.writable {
@@ -292,18 +296,23 @@ impl Worker {
     /// Keeps the deadline of a connection that is due before the next sweep.
     fn look(&mut self, place: usize, now: Instant) {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
-        let State::Mapped(mapped) = &mut connection.state else { return };
-        let busy = mapped.handshaking && self.load.is_awaited(mapped.target.node);
+        let Connection { state: State::Mapped(mapped), id, target: Some(target), .. } =
+            &mut **connection
+        else {
+            return;
+        };
+        let busy = mapped.handshaking && self.load.is_awaited(target.node);
         if busy && mapped.core.stalled(now) >= self.plan.timers.hello {
             mapped.core.give_way(now);
             return self.pump(place, now);
         }
-        match mapped.deadline() {
+        match mapped.core.poll_timeout() {
+            _ if mapped.core.is_held_back() => self.pump(place, now),
             Some(at) if at <= now => {
                 mapped.elapse(now);
                 self.pump(place, now);
             }
-            Some(at) => self.timers.keep(place, connection.id, at, &mut mapped.timer),
+            Some(at) => self.timers.keep(place, *id, at, &mut mapped.timer),
             None => {}
         }
     }
