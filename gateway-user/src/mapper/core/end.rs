@@ -47,6 +47,7 @@ impl Connection {
         self.handshake = None;
         self.sender = Sender::new();
         self.receiver.forget();
-        self.report_due = false;
+        self.report.told();
+        self.gap = None;
     }
 }
