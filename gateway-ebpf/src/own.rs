@@ -1,7 +1,7 @@
 //! What is not addressed to a node, and exceptions that a node made itself.
 #![expect(unsafe_code, reason = "associations are shared memory; a global function has a symbol")]
 use crate::{
-    atomic,
+    atomic, cookie,
     frame::XdpFrame,
     kernel, maps, settings,
     settle::{Outcome, Refusal, Verdict},
@@ -42,6 +42,10 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
         | Upper::HopByHop
         | Upper::Other => return Ok(Outcome::Untouched),
     };
+    if let Upper::Udp { ports, payload, end } = upper {
+        let (payload, end) = (kernel::position(payload.get()), kernel::position(end.get()));
+        cookie::own(frame, ip, ports, payload, end)?;
+    }
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
     match own_receive(&ip.source, &ip.destination, what) {
         UNTOUCHED => Ok(Outcome::Untouched),

@@ -146,3 +146,13 @@ pub(crate) fn is_mapper_port(port: u16) -> bool {
 pub(crate) fn is_agent_port(port: u16) -> bool {
     is_one_of(&raw const CONFIG.agent_ports, port)
 }
+/// Whether the agent speaks DTLS behind cookies on this port.
+#[inline(always)]
+pub(crate) fn is_cookie_port(port: u16) -> bool {
+    is_one_of(&raw const CONFIG.cookie_ports, port)
+}
+/// Whether there are nodes before which a cookie is asked for.
+#[inline(always)]
+pub(crate) fn cookie_nodes() -> bool {
+    read!(cookie_nodes) != 0
+}

@@ -1,7 +1,7 @@
 //! Internet side: what a packet must get through before it costs a frame on the radio.
 #![expect(unsafe_code, reason = "associations are shared memory")]
 use crate::{
-    atomic,
+    atomic, cookie,
     frame::XdpFrame,
     kernel::{self, position},
     own, settings,
@@ -81,6 +81,7 @@ fn datagram(
     if let Err(reason) = service {
         own::node_initiated(&key, reason)?;
     }
+    cookie::node(frame, &key, payload, end)?;
     let flow = admit::associate(frame, &key, Side::Wan)?;
     // 5. Replay, 6. rate; what passes is remembered last.
     replay::check(frame, &flow, &key, payload, end)?;

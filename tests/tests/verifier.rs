@@ -61,6 +61,8 @@ fn full() -> Settings {
         mapped_ports: ports,
         mapper_ports: ports,
         agent_ports: ports,
+        cookie_ports: ports,
+        cookie_nodes: 1,
         ..plain()
     }
 }

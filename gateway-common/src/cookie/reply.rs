@@ -9,7 +9,7 @@ use crate::wire::{
 };
 use network_types::{ip::Ipv6Hdr, udp::UdpHdr};
 use zerocopy::{
-    FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned,
+    FromBytes, FromZeros as _, Immutable, IntoBytes, KnownLayout, Unaligned,
     byteorder::network_endian::{U16, U32, U64},
 };
 
@@ -38,22 +38,28 @@ pub const REQUEST: usize = size_of::<HelloVerifyRequest>();
 const BODY: u16 = 3 + LENGTH as u16;
 
 impl HelloVerifyRequest {
-    /// The answer to `hello`. Both versions are those of the record that the hello came in: RFC 6347
-    /// asks for 1.0, which not every client takes, and each takes its own.
-    #[inline(always)]
+    /// The answer to `hello`.
     pub fn new(hello: &ClientHello, cookie: &Cookie) -> Self {
-        Self {
-            content: content::HANDSHAKE,
-            record_version: U16::new(hello.record_version),
-            number: U64::new(hello.sequence & 0xffff_ffff_ffff),
-            length: U16::new(HANDSHAKE_HEADER as u16 + BODY),
-            head: U32::new((handshake::HELLO_VERIFY_REQUEST as u32) << 24 | BODY as u32),
-            message_seq: U16::ZERO,
-            fragment: [U16::ZERO, U16::ZERO, U16::new(BODY)],
-            server_version: U16::new(hello.record_version),
-            cookie_length: LENGTH,
-            cookie: [U64::new(cookie[0]), U64::new(cookie[1])],
-        }
+        let mut request = Self::new_zeroed();
+        request.fill(hello.record_version, hello.sequence, cookie);
+        request
+    }
+
+    /// Makes it the answer to the hello of record `sequence`. In place, as the kernel has no room
+    /// for another. Both versions are those of the record that the hello came in: RFC 6347 asks for
+    /// 1.0, which not every client takes, and each takes its own.
+    #[inline(always)]
+    fn fill(&mut self, version: u16, sequence: u64, cookie: &Cookie) {
+        self.content = content::HANDSHAKE;
+        self.record_version = U16::new(version);
+        self.number = U64::new(sequence & 0xffff_ffff_ffff);
+        self.length = U16::new(HANDSHAKE_HEADER as u16 + BODY);
+        self.head = U32::new((handshake::HELLO_VERIFY_REQUEST as u32) << 24 | BODY as u32);
+        self.message_seq = U16::ZERO;
+        self.fragment = [U16::ZERO, U16::ZERO, U16::new(BODY)];
+        self.server_version = U16::new(version);
+        self.cookie_length = LENGTH;
+        self.cookie = [U64::new(cookie[0]), U64::new(cookie[1])];
     }
 
     /// Its bytes.
@@ -77,26 +83,45 @@ const UDP_LENGTH: u16 = (UdpHdr::LEN + REQUEST) as u16;
 /// Hops that the answer may take.
 const HOPS: u8 = 64;
 
-impl Datagram {
-    /// The answer on `flow`, whose source it goes to.
+/// What an answer says, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The hello's way; the answer takes it back.
+    pub flow: Flow,
+    /// Version of the hello's record.
+    pub version: u16,
+    /// Number of the hello's record.
+    pub sequence: u64,
+    /// The cookie.
+    pub cookie: Cookie,
+}
+
+impl Answer {
+    /// The answer to a hello.
     #[inline(always)]
-    fn new(flow: &Flow, request: HelloVerifyRequest) -> Self {
-        let mut datagram = Self {
-            source: U16::new(flow.ports.destination),
-            destination: U16::new(flow.ports.source),
-            length: U16::new(UDP_LENGTH),
-            checksum: U16::ZERO,
-            request,
-        };
-        let sum = Sum::of(datagram.as_bytes())
+    pub const fn new(flow: &Flow, hello: &ClientHello, cookie: Cookie) -> Self {
+        let (version, sequence) = (hello.record_version, hello.sequence);
+        Self { flow: *flow, version, sequence, cookie }
+    }
+}
+
+impl Datagram {
+    #[inline(always)]
+    fn fill(&mut self, answer: &Answer) {
+        let flow = &answer.flow;
+        self.source = U16::new(flow.ports.destination);
+        self.destination = U16::new(flow.ports.source);
+        self.length = U16::new(UDP_LENGTH);
+        self.checksum = U16::ZERO;
+        self.request.fill(answer.version, answer.sequence, &answer.cookie);
+        let sum = Sum::of(self.as_bytes())
             .address(&flow.source)
             .address(&flow.destination)
             .number(UDP.into())
             .number(UDP_LENGTH.into());
         // zero would mean "none" (RFC 768, RFC 8200 §8.1)
         let checksum = sum.complement();
-        datagram.checksum = U16::new(if checksum == 0 { 0xffff } else { checksum });
-        datagram
+        self.checksum = U16::new(if checksum == 0 { 0xffff } else { checksum });
     }
 }
 
@@ -117,18 +142,16 @@ pub struct Packet6 {
 pub const LENGTH_6: usize = size_of::<Packet6>();
 
 impl Packet6 {
-    /// The answer on `flow`.
+    /// Makes it `answer`.
     #[inline(always)]
-    pub fn new(flow: &Flow, request: HelloVerifyRequest) -> Self {
-        Self {
-            version: U32::new(6 << 28),
-            length: U16::new(UDP_LENGTH),
-            next: UDP,
-            hops: HOPS,
-            source: flow.destination.octets,
-            destination: flow.source.octets,
-            datagram: Datagram::new(flow, request),
-        }
+    pub fn fill(&mut self, answer: &Answer) {
+        self.version = U32::new(6 << 28);
+        self.length = U16::new(UDP_LENGTH);
+        self.next = UDP;
+        self.hops = HOPS;
+        self.source = answer.flow.destination.octets;
+        self.destination = answer.flow.source.octets;
+        self.datagram.fill(answer);
     }
 }
 
@@ -161,23 +184,21 @@ pub const LENGTH_4: usize = size_of::<Packet4>();
 const DONT_FRAGMENT: u16 = 0x4000;
 
 impl Packet4 {
-    /// The answer on `flow`.
+    /// Makes it `answer`.
     #[inline(always)]
-    pub fn new(flow: &Flow, request: HelloVerifyRequest) -> Self {
+    pub fn fill(&mut self, answer: &Answer) {
         let v4 = |address: &Address| U32::new(address.words().1 as u32);
-        let mut head = Head4 {
-            version: U16::new(0x4500),
-            length: U16::new(LENGTH_4 as u16),
-            number: U16::ZERO,
-            fragment: U16::new(DONT_FRAGMENT),
-            hops: HOPS,
-            protocol: UDP,
-            checksum: U16::ZERO,
-            source: v4(&flow.destination),
-            destination: v4(&flow.source),
-        };
-        head.checksum = U16::new(Sum::of(head.as_bytes()).complement());
-        Self { head, datagram: Datagram::new(flow, request) }
+        self.head.version = U16::new(0x4500);
+        self.head.length = U16::new(LENGTH_4 as u16);
+        self.head.number = U16::ZERO;
+        self.head.fragment = U16::new(DONT_FRAGMENT);
+        self.head.hops = HOPS;
+        self.head.protocol = UDP;
+        self.head.checksum = U16::ZERO;
+        self.head.source = v4(&answer.flow.destination);
+        self.head.destination = v4(&answer.flow.source);
+        self.head.checksum = U16::new(Sum::of(self.head.as_bytes()).complement());
+        self.datagram.fill(answer);
     }
 }
 

@@ -1,11 +1,11 @@
 use super::{
     hello::{Cursor, First, STEPS_MAX, Step, first, step},
-    reply::{HelloVerifyRequest, LENGTH_4, LENGTH_6, Packet4, Packet6},
+    reply::{Answer, HelloVerifyRequest, LENGTH_4, LENGTH_6, Packet4, Packet6},
     *,
 };
 use crate::frame::Offset;
 use proptest::prelude::*;
-use zerocopy::IntoBytes as _;
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
 const NOW: u64 = 1_000 * PERIOD_NS;
 /// Room for a datagram.
@@ -247,11 +247,11 @@ proptest! {
     fn checksums_of_answers_are_right(words: [u64; 4], v4: [u32; 2], port: u16, sequence: u64) {
         let mut hello = Datagram::hello([1; 32], &[], &[]).read();
         hello.sequence = sequence;
-        let request = HelloVerifyRequest::new(&hello, &[words[0], words[1]]);
         let mut flow = flow();
         flow.ports.source = port;
         flow.source = Address::from_words(words[2], words[3] | 1 << 63);
-        let packet = Packet6::new(&flow, request);
+        let mut packet = Packet6::new_zeroed();
+        packet.fill(&Answer::new(&flow, &hello, [words[0], words[1]]));
         let bytes = packet.as_bytes();
         prop_assert_eq!(bytes.len(), LENGTH_6);
         prop_assert_eq!(folded(&[&bytes[8..40], &[0, 17], &bytes[44..46], &bytes[40..]]), 0xffff);
@@ -259,7 +259,8 @@ proptest! {
 
         flow.source = Address::from_v4(v4[0]);
         flow.destination = Address::from_v4(v4[1]);
-        let packet = Packet4::new(&flow, request);
+        let mut packet = Packet4::new_zeroed();
+        packet.fill(&Answer::new(&flow, &hello, [words[0], words[1]]));
         let bytes = packet.as_bytes();
         prop_assert_eq!(bytes.len(), LENGTH_4);
         prop_assert_eq!(folded(&[&bytes[..20]]), 0xffff);

@@ -11,7 +11,9 @@ use crate::{
     dataplane::{
         self, Maps, Pins, Plain,
         attach::{self, Mode, Plan, Role, Running},
-        clock, links,
+        clock,
+        cookies::{self, Keyring},
+        links,
         maps::named,
         object::Capacity,
         table::{self, Grant, Grants},
@@ -226,6 +228,8 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     }
     fill(&mut settings.mapper_ports, &config.mapper.own_ports());
     fill(&mut settings.agent_ports, &config.agent_ports());
+    fill(&mut settings.cookie_ports, &config.cookies.ports);
+    settings.cookie_nodes = u32::from(!config.cookies.nodes.is_empty());
     settings
 }
 
@@ -248,6 +252,8 @@ pub(crate) fn attach(config: &Config, grants: &[Grant]) -> Result<(Running, Gran
     let pins = Pins::new(&config.state.bpffs);
     let running = attach::start(&pins, &plan, |maps| {
         own(maps)?;
+        cookies::guard(maps, &config.cookies.nodes)?;
+        Keyring::open(maps)?.rotate(clock::monotonic())?;
         let table = kernel.insert(Grants::open(maps)?);
         table.sync(grants).map(drop)
     })?;
@@ -414,8 +420,16 @@ impl Keeper {
         if let Err(error) = self.addresses() {
             tracing::error!("the router's own addresses are not up to date: {error}");
         }
+        if let Err(error) = self.cookies() {
+            tracing::error!("cookies are made with the key of the last minute: {error}");
+        }
         let now = stamp(&self.config);
         core::mem::replace(&mut self.seen, now) != now
+    }
+
+    fn cookies(&self) -> dataplane::Result<bool> {
+        let maps = Maps::open(&Pins::new(&self.config.state.bpffs))?;
+        Keyring::open(&maps)?.rotate(clock::monotonic())
     }
 
     fn addresses(&self) -> dataplane::Result<()> {

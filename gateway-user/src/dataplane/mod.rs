@@ -6,6 +6,7 @@ pub mod admission;
 pub mod attach;
 mod bits;
 pub mod clock;
+pub mod cookies;
 pub mod links;
 pub mod maps;
 pub mod object;

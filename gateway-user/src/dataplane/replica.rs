@@ -12,8 +12,8 @@ use aya::{
 };
 use gateway_common::{
     abi::{
-        self, Association, AssociationKey, Budget, Control, NodeState, PrefixKey, Settings,
-        SourceState,
+        self, Association, AssociationKey, Budget, Control, CookieKey, NodeState, PrefixKey,
+        Settings, SourceState,
     },
     decide::{
         Reason,
@@ -85,6 +85,9 @@ impl Replica {
         copy.table::<Budget>(live, "LLN")?;
         copy.table::<u64>(live, "AGENT")?;
         copy.table::<Page>(live, "SEEN")?;
+        copy.table::<CookieKey>(live, "COOKIE_KEYS")?;
+        copy.table::<u64>(live, "COOKIES")?;
+        copy.index::<Address, u32>(live, "COOKIE_NODES")?;
         copy.index::<Address, Lease>(live, "SOURCES")?;
         copy.index::<PrefixKey, Lease>(live, "PREFIXES")?;
         copy.index::<Address, u32>(live, "OWN")?;

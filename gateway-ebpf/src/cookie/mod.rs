@@ -1,0 +1,172 @@
+//! ClientHellos that must bring a cookie: those to the agent's DTLS ports, and those to nodes that
+//! are configured so. Who has none is answered from here; no forged source gets further.
+#![expect(unsafe_code, reason = "counts of uses are shared memory; a global function has a symbol")]
+mod maps;
+pub(crate) mod send;
+
+use crate::{
+    atomic,
+    frame::XdpFrame,
+    kernel::{self, position},
+    maps::is_own,
+    settings,
+    settle::Verdict,
+    stage::admit::{self, Side},
+};
+use aya_ebpf::bindings::xdp_md;
+use gateway_common::{
+    abi::AssociationKey,
+    cookie::{
+        self, Decision, Flow,
+        hello::{self, ClientHello, Cursor, First, STEPS_MAX, Step},
+        spent::Place,
+    },
+    decide::Reason,
+    frame::Offset,
+    wire::parse::{Network, Ports},
+};
+
+/// A datagram to a port of the router's own. Before its source's rate, which a forger could
+/// exhaust for the source that he names.
+#[inline(always)]
+pub(crate) fn own(
+    frame: &XdpFrame,
+    ip: &Network,
+    ports: Ports,
+    payload: Offset,
+    end: Offset,
+) -> Result<(), Reason> {
+    if !settings::is_cookie_port(ports.destination) || !is_own(&ip.destination) {
+        return Ok(());
+    }
+    let key = AssociationKey {
+        node: ip.destination,
+        peer: ip.source,
+        node_port: ports.destination,
+        peer_port: ports.source,
+        reserved: 0,
+    };
+    refused(cookie_gate(frame.context(), payload.get(), end.get(), &key)).map_or(Ok(()), Err)
+}
+
+/// A datagram to a node's DTLS port, before anything is remembered or charged for it: budgets are
+/// for back-ends that get what is sent to their addresses. Who is not admitted is not answered.
+#[inline(always)]
+pub(crate) fn node(
+    frame: &XdpFrame,
+    key: &AssociationKey,
+    payload: Offset,
+    end: Offset,
+) -> Verdict<()> {
+    if !settings::cookie_nodes() || !maps::is_guarded(&key.node) {
+        return Ok(());
+    }
+    match refused(cookie_gate(frame.context(), payload.get(), end.get(), key)) {
+        None => Ok(()),
+        Some(reason) => {
+            let admitted = admit::admit(&key.peer, &key.node, key.node_port, Side::Wan)?;
+            Err(admitted.refuse(reason))
+        }
+    }
+}
+
+/// What [`cookie_gate`] returns without objection; else a reason's number and 1.
+const PASSED: u32 = 0;
+
+#[inline(always)]
+fn refused(code: u32) -> Option<Reason> {
+    /// Compared one by one: a table would lie on the stack.
+    macro_rules! of {
+        ($($reason:ident)*) => { $(if code == Reason::$reason as u32 + 1 { return Some(Reason::$reason); })* };
+    }
+    if code == PASSED {
+        return None;
+    }
+    of!(CookieAsked CookieInvalid CookieSpent);
+    Some(Reason::HelloForm)
+}
+
+/// Judges the datagram between `at` and `end`. A global function in the kernel too: walked once,
+/// with a stack of its own.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cookie_gate(
+    ctx: *mut xdp_md,
+    at: usize,
+    end: usize,
+    key: *const AssociationKey,
+) -> u32 {
+    let frame = XdpFrame::of(ctx);
+    let (at, end) = (position(at), position(end));
+    // SAFETY: the caller's own key, or null as far as the verifier knows.
+    let Some(key) = (unsafe { key.as_ref() }) else { return Reason::HelloForm as u32 + 1 };
+    let reason = match hello::first(&frame, at, end) {
+        First::Hello(hello) => judge(key, &hello, at),
+        First::Other if !hides_hello(&frame, at, end) => None,
+        First::Other | First::Improper => Some(Reason::HelloForm),
+    };
+    match reason {
+        None => PASSED,
+        Some(reason) => reason as u32 + 1,
+    }
+}
+
+#[inline(always)]
+fn judge(key: &AssociationKey, hello: &ClientHello, payload: Offset) -> Option<Reason> {
+    let flow = Flow {
+        source: key.peer,
+        destination: key.node,
+        ports: Ports { source: key.peer_port, destination: key.node_port },
+    };
+    let Some(keys) = maps::keys() else { return Some(Reason::CookieInvalid) };
+    let (cookie, reason) = match cookie::decide(keys, kernel::now(), &flow, hello) {
+        Decision::Vouched if spend(&hello.cookie) => return None,
+        Decision::Vouched => return Some(Reason::CookieSpent),
+        Decision::Missing(cookie) => (cookie, Reason::CookieAsked),
+        Decision::Invalid(cookie) => (cookie, Reason::CookieInvalid),
+        // no agent has ever made one: then nothing vouches for anyone
+        Decision::NoKey => return Some(Reason::CookieSpent),
+    };
+    send::prepare(&flow, hello, cookie, payload);
+    Some(reason)
+}
+
+/// Races for a slot that a hello may lose before it is refused.
+const TRIES: usize = 4;
+
+/// Uses a cookie once more; whether that was still possible.
+#[inline(always)]
+fn spend(cookie: &cookie::Cookie) -> bool {
+    let place = Place::new(settings::key(), cookie);
+    let Some(word) = maps::uses(place.slot) else { return false };
+    let mut i = 0;
+    while i < TRIES {
+        // SAFETY: a word of a map value.
+        let old = unsafe { atomic::load(word) };
+        let Some(new) = place.spend(old) else { return false };
+        // SAFETY: as above.
+        if unsafe { atomic::replace(word, old, new) } {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
+#[inline(always)]
+fn hides_hello(frame: &XdpFrame, at: Offset, end: Offset) -> bool {
+    let mut cursor = Cursor { at, record_end: at };
+    let mut i = 0;
+    while i < STEPS_MAX {
+        match hello::step(frame, cursor, end) {
+            Step::None => return false,
+            Step::Hidden => return true,
+            Step::On(next) => {
+                let (at, record_end) = (position(next.at.get()), position(next.record_end.get()));
+                cursor = Cursor { at, record_end };
+            }
+        }
+        i += 1;
+    }
+    true
+}
