@@ -26,4 +26,6 @@ pub mod settle;
 #[cfg(target_arch = "bpf")]
 mod stage;
 #[cfg(target_arch = "bpf")]
+mod tcp;
+#[cfg(target_arch = "bpf")]
 pub mod wan;

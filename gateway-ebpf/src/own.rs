@@ -10,10 +10,11 @@ use crate::{
         charge::{self, spend},
         content::COAP_PORT,
     },
+    tcp,
 };
 use gateway_common::{
     abi::{AGENT_SLOTS, AssociationKey},
-    decide::{Reason, association::Progress},
+    decide::{Reason, association::Progress, segment::Way},
     wire::{
         Address,
         parse::{self, Network, Upper},
@@ -45,6 +46,12 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
     if let Upper::Udp { ports, payload, end } = upper {
         let (payload, end) = (kernel::position(payload.get()), kernel::position(end.get()));
         cookie::own(frame, ip, ports, payload, end)?;
+    }
+    if segment == SEGMENT && settings::is_socket_port(port) && maps::is_own(&ip.destination) {
+        // whom the mapping does not admit gets no look-up
+        if !settings::is_mapper_port(port) || admit::may_be_listed(&ip.source) {
+            tcp::check(frame, ip, Way::Own)?;
+        }
     }
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
     match own_receive(&ip.source, &ip.destination, what) {

@@ -156,3 +156,13 @@ pub(crate) fn is_cookie_port(port: u16) -> bool {
 pub(crate) fn cookie_nodes() -> bool {
     read!(cookie_nodes) != 0
 }
+/// Whether the agent's own sockets are at this TCP port.
+#[inline(always)]
+pub(crate) fn is_socket_port(port: u16) -> bool {
+    is_one_of(&raw const CONFIG.socket_ports, port)
+}
+/// Where the kernel keeps the number that a connection waits for; 0 is unknown.
+#[inline(always)]
+pub(crate) fn rcv_nxt() -> u32 {
+    read!(rcv_nxt)
+}

@@ -12,10 +12,11 @@ use crate::{
         content::{self, Content},
         related, replay,
     },
+    tcp,
 };
 use gateway_common::{
     abi::AssociationKey,
-    decide::Reason,
+    decide::{Reason, segment::Way},
     frame::Offset,
     wire::{
         dtls,
@@ -53,7 +54,12 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
             let (payload, end) = (position(payload.get()), position(end.get()));
             datagram(frame, &ip, ports, payload, end)
         }
-        Content::Segment { port } => segment(&ip, port),
+        Content::Segment { port } => {
+            if settings::is_socket_port(port) {
+                tcp::check(frame, &ip, Way::Mapped)?;
+            }
+            segment(&ip, port)
+        }
         Content::Echo => echo(&ip),
     }
 }

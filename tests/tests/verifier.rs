@@ -63,6 +63,8 @@ fn full() -> Settings {
         agent_ports: ports,
         cookie_ports: ports,
         cookie_nodes: 1,
+        socket_ports: ports,
+        rcv_nxt: 1664,
         ..plain()
     }
 }

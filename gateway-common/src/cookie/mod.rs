@@ -26,6 +26,9 @@ pub const PERIOD_NS: u64 = 60 * SECOND;
 /// A cookie, as two words of network order.
 pub type Cookie = [u64; 2];
 
+/// What is hashed for a cookie, in words.
+pub type Message = [u64; 14];
+
 /// Who sends to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flow {
@@ -61,7 +64,13 @@ const fn period(now_ns: u64) -> u8 {
 ///
 /// Extensions are left out: clients of DTLS 1.3 change theirs in the second ClientHello.
 #[inline(always)]
-fn make(key: &CookieKey, period: u8, flow: &Flow, hello: &ClientHello) -> Cookie {
+fn make(
+    key: &CookieKey,
+    period: u8,
+    flow: &Flow,
+    hello: &ClientHello,
+    message: &mut Message,
+) -> Cookie {
     let (source, destination) = (flow.source.raw_words(), flow.destination.raw_words());
     let number = key.number as u8;
     let head = u64::from(flow.ports.source) << 48
@@ -73,11 +82,12 @@ fn make(key: &CookieKey, period: u8, flow: &Flow, hello: &ClientHello) -> Cookie
     let [s0, s1, s2, s3] = hello.session;
     let length = u64::from(hello.session_length);
     #[rustfmt::skip]
-    let message = [
+    let words = [
         source.0, source.1, destination.0, destination.1, head,
         r0, r1, r2, r3, s0, s1, s2, s3, length,
     ];
-    let [first, second] = siphash::siphash(key.secret, &message);
+    *message = words;
+    let [first, second] = siphash::siphash(key.secret, message);
     [u64::from(number) << 56 | u64::from(period) << 48 | first >> 16, second]
 }
 
@@ -92,7 +102,13 @@ fn current(keys: [&CookieKey; KEYS]) -> Option<&CookieKey> {
 /// Whether the cookie that the hello brings was made for it, with a live key, in this period or the
 /// one before. The kernel's clock ends a cookie's life, so that it does with no agent alive too.
 #[inline(always)]
-fn is_valid(keys: [&CookieKey; KEYS], now_ns: u64, flow: &Flow, hello: &ClientHello) -> bool {
+fn is_valid(
+    keys: [&CookieKey; KEYS],
+    now_ns: u64,
+    flow: &Flow,
+    hello: &ClientHello,
+    room: &mut Message,
+) -> bool {
     let [first, second] = hello.cookie;
     let (number, made) = ((first >> 56) as u8, (first >> 48) as u8);
     let [a, b] = keys;
@@ -103,20 +119,26 @@ fn is_valid(keys: [&CookieKey; KEYS], now_ns: u64, flow: &Flow, hello: &ClientHe
     if period(now_ns).wrapping_sub(made) > 1 {
         return false;
     }
-    let expected = make(key, made, flow, hello);
+    let expected = make(key, made, flow, hello, room);
     // every bit of both words is compared before anything is decided
     (expected[0] ^ first) | (expected[1] ^ second) == 0
 }
 
 /// Judges a ClientHello at `now_ns` of the kernel's monotonic clock. A key lies in the place that
-/// its number's lowest bit names.
+/// its number's lowest bit names; `room` is overwritten, as the kernel's stack has none for it.
 #[inline(always)]
-pub fn decide(keys: [&CookieKey; KEYS], now_ns: u64, flow: &Flow, hello: &ClientHello) -> Decision {
-    if hello.cookie_length != 0 && is_valid(keys, now_ns, flow, hello) {
+pub fn decide(
+    keys: [&CookieKey; KEYS],
+    now_ns: u64,
+    flow: &Flow,
+    hello: &ClientHello,
+    room: &mut Message,
+) -> Decision {
+    if hello.cookie_length != 0 && is_valid(keys, now_ns, flow, hello, room) {
         return Decision::Vouched;
     }
     let Some(key) = current(keys) else { return Decision::NoKey };
-    let cookie = make(key, period(now_ns), flow, hello);
+    let cookie = make(key, period(now_ns), flow, hello, room);
     if hello.cookie_length == 0 { Decision::Missing(cookie) } else { Decision::Invalid(cookie) }
 }
 

@@ -72,6 +72,10 @@ impl Datagram {
     }
 }
 
+fn judged(keys: [&CookieKey; KEYS], now_ns: u64, flow: &Flow, hello: &ClientHello) -> Decision {
+    decide(keys, now_ns, flow, hello, &mut [0; 14])
+}
+
 fn at(n: usize) -> Offset {
     Offset::START.advance(n).expect("a short datagram")
 }
@@ -96,7 +100,7 @@ fn flow() -> Flow {
 }
 
 fn asked(keys: [&CookieKey; KEYS], flow: &Flow, random: [u8; 32], session: &[u8]) -> [u8; 16] {
-    match decide(keys, NOW, flow, &Datagram::hello(random, session, &[]).read()) {
+    match judged(keys, NOW, flow, &Datagram::hello(random, session, &[]).read()) {
         Decision::Missing(cookie) => bytes(cookie),
         other @ (Decision::Vouched | Decision::Invalid(_) | Decision::NoKey) => panic!("{other:?}"),
     }
@@ -174,9 +178,9 @@ fn a_hello_behind_something_else_is_found() {
 fn without_a_key_there_is_no_cookie() {
     let none = CookieKey::default();
     let hello = Datagram::hello([1; 32], &[], &[]).read();
-    assert_eq!(decide([&none, &none], NOW, &flow(), &hello), Decision::NoKey);
+    assert_eq!(judged([&none, &none], NOW, &flow(), &hello), Decision::NoKey);
     let forged = Datagram::hello([1; 32], &[], &[0; 16]).read();
-    assert_eq!(decide([&none, &none], NOW, &flow(), &forged), Decision::NoKey);
+    assert_eq!(judged([&none, &none], NOW, &flow(), &forged), Decision::NoKey);
 }
 
 #[test]
@@ -185,7 +189,7 @@ fn a_cookie_lives_through_one_rotation_and_one_minute() {
     let none = CookieKey::default();
     let cookie = asked([&none, &old], &flow(), [1; 32], &[]);
     let hello = Datagram::hello([1; 32], &[], &cookie).read();
-    let judge = |keys, now| decide(keys, now, &flow(), &hello);
+    let judge = |keys, now| judged(keys, now, &flow(), &hello);
     assert_eq!(judge([&none, &old], NOW), Decision::Vouched);
     assert_eq!(judge([&new, &old], NOW + PERIOD_NS), Decision::Vouched);
     assert!(matches!(judge([&new, &old], NOW + 2 * PERIOD_NS), Decision::Invalid(_)));
@@ -205,7 +209,7 @@ proptest! {
         let keys = [&even, &odd];
         let cookie = asked(keys, &flow(), random, &session);
         let whole = Datagram::hello(random, &session, &cookie);
-        prop_assert_eq!(decide(keys, NOW, &flow(), &whole.read()), Decision::Vouched);
+        prop_assert_eq!(judged(keys, NOW, &flow(), &whole.read()), Decision::Vouched);
         // random, session and cookie lie there; lengths between them make it improper or invalid
         let at = 13 + 12 + 2 + bit / 8;
         let last = 13 + 12 + 2 + 32 + 1 + session.len() + 1 + 16;
@@ -213,17 +217,17 @@ proptest! {
             let mut changed = whole;
             changed.bytes[at] ^= 1 << (bit % 8);
             let vouched = match changed.first() {
-                First::Hello(hello) => decide(keys, NOW, &flow(), &hello) == Decision::Vouched,
+                First::Hello(hello) => judged(keys, NOW, &flow(), &hello) == Decision::Vouched,
                 First::Other | First::Improper => false,
             };
             prop_assert!(!vouched);
         }
         let mut moved = flow();
         moved.source = Address::from_words(0x2001_0db8_0000_0000, other);
-        prop_assert!(other == 7 || decide(keys, NOW, &moved, &whole.read()) != Decision::Vouched);
+        prop_assert!(other == 7 || judged(keys, NOW, &moved, &whole.read()) != Decision::Vouched);
         moved = flow();
         moved.ports.source ^= (other as u16).max(1);
-        prop_assert!(decide(keys, NOW, &moved, &whole.read()) != Decision::Vouched);
+        prop_assert!(judged(keys, NOW, &moved, &whole.read()) != Decision::Vouched);
     }
 
     #[test]

@@ -7,7 +7,8 @@ use aya_ebpf::{
 use gateway_common::{
     abi::{COOKIE_NODES_MAX, CookieKey},
     cookie::{
-        KEYS,
+        KEYS, Message,
+        hello::ClientHello,
         reply::{Answer, Packet4, Packet6},
         spent::SLOTS,
     },
@@ -26,9 +27,14 @@ static COOKIES: Array<u64, { SLOTS as usize }> = Array::new();
 #[btf_map]
 static REPLY: PerCpuArray<Reply, 1> = PerCpuArray::new();
 
-/// An answer between the verdict and its sending, which must come last: the frame is gone then.
+/// A hello on its way to its verdict, and the answer from there to its sending, which must come
+/// last: the frame is gone then. The stack has no room for them.
 #[repr(C)]
 pub(crate) struct Reply {
+    /// The hello.
+    pub(crate) hello: ClientHello,
+    /// What is hashed of it.
+    pub(crate) message: Message,
     /// What to say.
     pub(crate) answer: Answer,
     /// Where the hello's datagram starts in the frame, past the UDP header.

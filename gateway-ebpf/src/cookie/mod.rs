@@ -18,7 +18,8 @@ use gateway_common::{
     abi::AssociationKey,
     cookie::{
         self, Decision, Flow,
-        hello::{self, ClientHello, Cursor, First, STEPS_MAX, Step},
+        hello::{self, Cursor, First, STEPS_MAX, Step},
+        reply::Answer,
         spent::Place,
     },
     decide::Reason,
@@ -46,7 +47,7 @@ pub(crate) fn own(
         peer_port: ports.source,
         reserved: 0,
     };
-    refused(cookie_gate(frame.context(), payload.get(), end.get(), &key)).map_or(Ok(()), Err)
+    gate(frame, &key, payload, end).map_or(Ok(()), Err)
 }
 
 /// A datagram to a node's DTLS port, before anything is remembered or charged for it: budgets are
@@ -61,7 +62,7 @@ pub(crate) fn node(
     if !settings::cookie_nodes() || !maps::is_guarded(&key.node) {
         return Ok(());
     }
-    match refused(cookie_gate(frame.context(), payload.get(), end.get(), key)) {
+    match gate(frame, key, payload, end) {
         None => Ok(()),
         Some(reason) => {
             let admitted = admit::admit(&key.peer, &key.node, key.node_port, Side::Wan)?;
@@ -70,8 +71,20 @@ pub(crate) fn node(
     }
 }
 
-/// What [`cookie_gate`] returns without objection; else a reason's number and 1.
+/// Finds a hello and judges it, one after the other: each needs the stack that there is.
+#[inline(always)]
+fn gate(frame: &XdpFrame, key: &AssociationKey, payload: Offset, end: Offset) -> Option<Reason> {
+    let (payload, end) = (payload.get(), end.get());
+    match cookie_find(frame.context(), payload, end) {
+        HELLO => refused(cookie_judge(key, payload)),
+        code => refused(code),
+    }
+}
+
+/// What the functions below return without objection; else a reason's number and 1.
 const PASSED: u32 = 0;
+/// What [`cookie_find`] returns for a hello to be judged.
+const HELLO: u32 = u32::MAX;
 
 #[inline(always)]
 fn refused(code: u32) -> Option<Reason> {
@@ -86,48 +99,56 @@ fn refused(code: u32) -> Option<Reason> {
     Some(Reason::HelloForm)
 }
 
-/// Judges the datagram between `at` and `end`. A global function in the kernel too: walked once,
-/// with a stack of its own.
+/// Looks for a hello between `at` and `end`, and keeps it. A global function in the kernel too:
+/// walked once, with a stack of its own.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn cookie_gate(
-    ctx: *mut xdp_md,
-    at: usize,
-    end: usize,
-    key: *const AssociationKey,
-) -> u32 {
+extern "C" fn cookie_find(ctx: *mut xdp_md, at: usize, end: usize) -> u32 {
     let frame = XdpFrame::of(ctx);
     let (at, end) = (position(at), position(end));
+    match hello::first(&frame, at, end) {
+        First::Hello(hello) => {
+            let Some(reply) = maps::reply() else { return Reason::HelloForm as u32 + 1 };
+            reply.hello = hello;
+            HELLO
+        }
+        First::Other if !hides_hello(&frame, at, end) => PASSED,
+        First::Other | First::Improper => Reason::HelloForm as u32 + 1,
+    }
+}
+
+/// Judges the hello that was found last, whose datagram starts at `payload`.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn cookie_judge(key: *const AssociationKey, payload: usize) -> u32 {
     // SAFETY: the caller's own key, or null as far as the verifier knows.
-    let Some(key) = (unsafe { key.as_ref() }) else { return Reason::HelloForm as u32 + 1 };
-    let reason = match hello::first(&frame, at, end) {
-        First::Hello(hello) => judge(key, &hello, at),
-        First::Other if !hides_hello(&frame, at, end) => None,
-        First::Other | First::Improper => Some(Reason::HelloForm),
-    };
-    match reason {
+    let (key, reply) = (unsafe { key.as_ref() }, maps::reply());
+    let (Some(key), Some(reply)) = (key, reply) else { return Reason::HelloForm as u32 + 1 };
+    match judge(key, reply, payload) {
         None => PASSED,
         Some(reason) => reason as u32 + 1,
     }
 }
 
 #[inline(always)]
-fn judge(key: &AssociationKey, hello: &ClientHello, payload: Offset) -> Option<Reason> {
+fn judge(key: &AssociationKey, reply: &mut maps::Reply, payload: usize) -> Option<Reason> {
     let flow = Flow {
         source: key.peer,
         destination: key.node,
         ports: Ports { source: key.peer_port, destination: key.node_port },
     };
+    let hello = &reply.hello;
     let Some(keys) = maps::keys() else { return Some(Reason::CookieInvalid) };
-    let (cookie, reason) = match cookie::decide(keys, kernel::now(), &flow, hello) {
-        Decision::Vouched if spend(&hello.cookie) => return None,
-        Decision::Vouched => return Some(Reason::CookieSpent),
-        Decision::Missing(cookie) => (cookie, Reason::CookieAsked),
-        Decision::Invalid(cookie) => (cookie, Reason::CookieInvalid),
-        // no agent has ever made one: then nothing vouches for anyone
-        Decision::NoKey => return Some(Reason::CookieSpent),
-    };
-    send::prepare(&flow, hello, cookie, payload);
+    let (cookie, reason) =
+        match cookie::decide(keys, kernel::now(), &flow, hello, &mut reply.message) {
+            Decision::Vouched if spend(&hello.cookie) => return None,
+            // no agent has ever made a key: then nothing vouches for anyone
+            Decision::Vouched | Decision::NoKey => return Some(Reason::CookieSpent),
+            Decision::Missing(cookie) => (cookie, Reason::CookieAsked),
+            Decision::Invalid(cookie) => (cookie, Reason::CookieInvalid),
+        };
+    reply.answer = Answer::new(&flow, hello, cookie);
+    reply.payload = payload;
     Some(reason)
 }
 

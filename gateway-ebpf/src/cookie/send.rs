@@ -11,11 +11,7 @@ use aya_ebpf::{
 };
 use core::ffi::c_void;
 use gateway_common::{
-    cookie::{
-        Cookie, Flow,
-        hello::ClientHello,
-        reply::{Answer, LENGTH_4, LENGTH_6},
-    },
+    cookie::reply::{LENGTH_4, LENGTH_6},
     decide::Reason,
     frame::{Frame as _, Offset},
     wire::parse::{self, Link},
@@ -24,14 +20,6 @@ use network_types::{
     ip::{Ipv4Hdr, Ipv6Hdr},
     udp::UdpHdr,
 };
-
-/// Keeps what [`action`] needs once the frame's fate is counted.
-#[inline(always)]
-pub(super) fn prepare(flow: &Flow, hello: &ClientHello, cookie: Cookie, payload: Offset) {
-    let Some(reply) = maps::reply() else { return };
-    reply.answer = Answer::new(flow, hello, cookie);
-    reply.payload = payload.get();
-}
 
 /// What the kernel is to do with a frame that was refused for `reason`. The frame cannot be read
 /// after this.

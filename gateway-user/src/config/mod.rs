@@ -255,6 +255,20 @@ impl Config {
     }
 }
 
+impl Config {
+    /// TCP ports on which the agent itself has sockets, those of the mapping and of mapped nodes
+    /// among them. Others of the router's are forwarded elsewhere, for all that is known.
+    pub fn socket_ports(&self) -> Vec<u16> {
+        let mut ports = [self.auth.ports(), self.mapper.own_ports()].concat();
+        if self.mapper.enabled && self.mapper.transparent {
+            ports.extend(&self.lln.mapped_ports);
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+}
+
 impl Default for Config {
     /// What an empty file means.
     #[expect(clippy::expect_used, reason = "a test reads the defaults, which are constants")]

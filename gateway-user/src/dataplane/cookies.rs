@@ -98,7 +98,8 @@ impl Keyring {
             ports: Ports { source: source.port(), destination: destination.port() },
         };
         let [even, odd] = self.keys()?;
-        Ok(match cookie::decide([&even, &odd], clock::monotonic(), &flow, &hello) {
+        let now = clock::monotonic();
+        Ok(match cookie::decide([&even, &odd], now, &flow, &hello, &mut [0; 14]) {
             Decision::Vouched => Judged::Vouched,
             Decision::Missing(cookie) | Decision::Invalid(cookie) => {
                 Judged::Answer(HelloVerifyRequest::new(&hello, &cookie).bytes())

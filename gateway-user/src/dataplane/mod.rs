@@ -5,6 +5,7 @@
 pub mod admission;
 pub mod attach;
 mod bits;
+pub mod btf;
 pub mod clock;
 pub mod cookies;
 pub mod links;

@@ -85,7 +85,7 @@ fn layouts() -> u64 {
     record!(hash, Settings {
         abi interface raw_ip log replay max_datagram bits_mask seen_mask sources reserved secret
         node lln agent unproven lln_prefixes dtls_ports mapped_ports mapper_ports agent_ports
-        cookie_ports cookie_nodes rcv_nxt
+        cookie_ports socket_ports cookie_nodes rcv_nxt
     });
     hash.name("Drops", &[size_of::<Drops>(), POSITIONS, WAYS]);
     for (number, reason) in Reason::ALL.iter().enumerate() {
