@@ -161,6 +161,11 @@ pub(crate) fn cookie_nodes() -> bool {
 pub(crate) fn is_socket_port(port: u16) -> bool {
     is_one_of(&raw const CONFIG.socket_ports, port)
 }
+/// Whether the agent has TCP sockets at all.
+#[inline(always)]
+pub(crate) fn has_sockets() -> bool {
+    read!(socket_ports[0]) != 0
+}
 /// Where the kernel keeps the number that a connection waits for; 0 is unknown.
 #[inline(always)]
 pub(crate) fn rcv_nxt() -> u32 {

@@ -119,7 +119,7 @@ fn look_up<T>(frame: &XdpFrame, tuple: &mut T, size: u32) -> Found {
     let state = unsafe { (&raw const (*socket).state).read_volatile() };
     let found = match Found::of(state, None) {
         Found::Open { .. } => Found::Open { next: next(socket) },
-        other => other,
+        found @ (Found::Nothing | Found::Listening | Found::Passing) => found,
     };
     // SAFETY: the reference of the look-up above, once.
     unsafe { bpf_sk_release(socket.cast()) };

@@ -55,7 +55,7 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
             datagram(frame, &ip, ports, payload, end)
         }
         Content::Segment { port } => {
-            if settings::is_socket_port(port) {
+            if settings::has_sockets() {
                 tcp::check(frame, &ip, Way::Mapped)?;
             }
             segment(&ip, port)

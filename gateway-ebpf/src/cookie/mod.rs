@@ -8,7 +8,6 @@ use crate::{
     atomic,
     frame::XdpFrame,
     kernel::{self, position},
-    maps::is_own,
     settings,
     settle::Verdict,
     stage::admit::{self, Side},
@@ -27,7 +26,7 @@ use gateway_common::{
     wire::parse::{Network, Ports},
 };
 
-/// A datagram to a port of the router's own. Before its source's rate, which a forger could
+/// A datagram to a port of the router's own behind cookies. Before its source's rate, which a forger could
 /// exhaust for the source that he names.
 #[inline(always)]
 pub(crate) fn own(
@@ -37,9 +36,6 @@ pub(crate) fn own(
     payload: Offset,
     end: Offset,
 ) -> Result<(), Reason> {
-    if !settings::is_cookie_port(ports.destination) || !is_own(&ip.destination) {
-        return Ok(());
-    }
     let key = AssociationKey {
         node: ip.destination,
         peer: ip.source,
