@@ -5,7 +5,10 @@ mod mapping;
 
 use crate::{
     allow,
-    auth::https::{self, Https, Prepared},
+    auth::{
+        https::{self, Https, Prepared},
+        psk::{self, Psk},
+    },
     config::{self, AttachMode, Config},
     control,
     dataplane::{
@@ -82,6 +85,9 @@ pub enum Error {
     /// Authentication.
     #[error(transparent)]
     Https(#[from] https::Error),
+    /// Authentication with pre-shared keys.
+    #[error(transparent)]
+    Psk(#[from] psk::Error),
     /// What the running agent says.
     #[error("{0}")]
     Said(String),
@@ -304,26 +310,31 @@ pub struct Services {
     questions: UnixListener,
     registry: Registry,
     https: Option<Https>,
+    psk: Psk,
 }
 
 impl Services {
     /// Starts to map and to answer questions. The filter runs already.
     ///
     /// # Errors
-    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`], [`Error::Https`].
+    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`], [`Error::Https`],
+    /// [`Error::Psk`].
     pub fn start(config: &Config, ledger: Ledger) -> Result<Self, Error> {
         let questions = control::listen(&config.state.runtime)?;
         let prepared = Prepared::new(config)?;
+        let keys = psk::Prepared::new(config)?;
         let mapping = Mapping::start(config, &prefixes(config)?)?;
         let registry = Registry::start(ledger);
         answers::arm_syn_cookies(config);
         let https = Https::start(prepared, registry.clone())?;
-        Ok(Self { mapping, questions, registry, https })
+        let psk = Psk::start(keys, registry.clone())?;
+        Ok(Self { mapping, questions, registry, https, psk })
     }
 
     async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
         let config = options.configure()?;
         let prepared = Prepared::new(&config)?;
+        let keys = psk::Prepared::new(&config)?;
         let next = config.clone();
         let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
         // the filter and the mapping each keep what was in force; the filter has the new one by now
@@ -332,6 +343,7 @@ impl Services {
             tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
         }
         answers::arm_syn_cookies(&config);
+        self.psk.reload(keys)?;
         match &mut self.https {
             Some(_) if config.auth.https.listen.is_empty() => self.https = None,
             Some(https) => https.reload(prepared)?,
@@ -375,6 +387,7 @@ pub async fn keep(
                     tokio::spawn(answers::follow(services.registry.clone()));
                 }
                 services.https.iter_mut().for_each(Https::tick);
+                services.psk.tick();
                 services.mapping.revive(&keeper.config);
             }
         }
