@@ -21,6 +21,7 @@ use crate::{
     },
     lease::{self, Ledger, Registry},
     mapper::{driver, routing},
+    tunnel::{Hub, Rules},
 };
 use gateway_common::{
     abi::{Settings, settings::LLN_PREFIXES_MAX},
@@ -205,6 +206,17 @@ fn prefixes(config: &Config) -> Result<Vec<IpNet>, Error> {
     }
 }
 
+/// What holds for every tunnel: what the filter asks of packets into the LLN.
+fn rules(config: &Config) -> Result<Rules, Error> {
+    Ok(Rules {
+        prefixes: prefixes(config)?,
+        ports: config.lln.dtls_ports.clone(),
+        max_datagram: config.lln.max_datagram as usize,
+        flows: config.auth.tunnel.flows as usize,
+        idle: config.auth.tunnel.idle,
+    })
+}
+
 /// The configuration as the programs' constants; secret and interface are the loader's.
 pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     let mut settings = Settings {
@@ -311,6 +323,7 @@ pub struct Services {
     registry: Registry,
     https: Option<Https>,
     psk: Psk,
+    hub: Hub,
 }
 
 impl Services {
@@ -326,9 +339,11 @@ impl Services {
         let mapping = Mapping::start(config, &prefixes(config)?)?;
         let registry = Registry::start(ledger);
         answers::arm_syn_cookies(config);
-        let https = Https::start(prepared, registry.clone())?;
-        let psk = Psk::start(keys, registry.clone())?;
-        Ok(Self { mapping, questions, registry, https, psk })
+        let hub = Hub::default();
+        hub.set(rules(config)?);
+        let https = Https::start(prepared, registry.clone(), hub.clone())?;
+        let psk = Psk::start(keys, registry.clone(), hub.clone())?;
+        Ok(Self { mapping, questions, registry, https, psk, hub })
     }
 
     async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
@@ -343,11 +358,14 @@ impl Services {
             tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
         }
         answers::arm_syn_cookies(&config);
+        self.hub.set(rules(&config)?);
         self.psk.reload(keys)?;
         match &mut self.https {
             Some(_) if config.auth.https.listen.is_empty() => self.https = None,
             Some(https) => https.reload(prepared)?,
-            None => self.https = Https::start(prepared, self.registry.clone())?,
+            None => {
+                self.https = Https::start(prepared, self.registry.clone(), self.hub.clone())?;
+            }
         }
         Ok((config, running))
     }

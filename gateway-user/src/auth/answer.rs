@@ -57,15 +57,16 @@ impl Client {
         match action {
             Action::Describe => Ok(reply(StatusCode::OK, "application/json", OPENAPI.to_owned())),
             Action::Explain(kind) => Ok(ok(&kind.explanation())),
-            action => Ok(answer(self.holder().act(action).await?)),
+            action => Ok(answer(self.holder(Way::Certificate).act(action).await?)),
         }
     }
 
-    fn holder(&self) -> Holder {
+    /// Who it is, for a lease of this way.
+    pub(super) fn holder(&self, way: Way) -> Holder {
         Holder {
             registry: self.shared.registry().clone(),
             names: self.presented.names.clone(),
-            way: Way::Certificate,
+            way,
             source: self.source,
             credential: Some(self.presented.credential.clone()),
             proof_ends: Some(self.presented.ends),

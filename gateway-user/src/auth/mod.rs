@@ -18,7 +18,9 @@ pub mod problem;
 pub mod psk;
 pub mod rest;
 
+pub(crate) use holder::Holder;
 pub use https::Https;
+pub(crate) use problem::Problem;
 pub use psk::Psk;
 
 /// The interface, described in OpenAPI 3.1.

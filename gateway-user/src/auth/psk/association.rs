@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::mpsc;
 
 /// Who was heard so recently is alive without being asked.
 const RECENT: Duration = Duration::from_secs(5);
@@ -34,6 +35,8 @@ pub(super) struct Association {
     /// The last request's number, and its answer once there is one.
     last: Option<(u16, Option<Vec<u8>>)>,
     numbers: u16,
+    /// Where frames of its tunnel go; the tunnel ends with it.
+    tunnel: Option<mpsc::Sender<Vec<u8>>>,
     handshake: Option<Ticket>,
     _ticket: Ticket,
 }
@@ -78,6 +81,7 @@ impl Association {
             hold: None,
             last: None,
             numbers: 0,
+            tunnel: None,
             handshake: Some(handshake),
             _ticket: ticket,
         })
@@ -91,6 +95,16 @@ impl Association {
     /// Who it is, once that is proved.
     pub(super) fn identity(&self) -> Option<&str> {
         self.identity.as_deref().filter(|_| self.connected)
+    }
+
+    /// Its tunnel.
+    pub(super) const fn tunnel(&self) -> Option<&mpsc::Sender<Vec<u8>>> {
+        self.tunnel.as_ref()
+    }
+
+    /// Has frames go to a tunnel's task.
+    pub(super) fn set_tunnel(&mut self, frames: mpsc::Sender<Vec<u8>>) {
+        self.tunnel = Some(frames);
     }
 
     /// Takes in a datagram.
@@ -210,7 +224,8 @@ impl Association {
 
     /// Whether it has nothing to live for.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        self.connected && self.hold.is_none() && now > self.heard + IDLE
+        let lives = self.hold.is_some() || self.tunnel.is_some();
+        self.connected && !lives && now > self.heard + IDLE
     }
 
     /// The lease to be renewed now, and with which terms. Asks for a sign of life before.

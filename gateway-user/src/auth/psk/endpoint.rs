@@ -3,6 +3,7 @@ use super::{
     State,
     association::{Association, Events},
     coap::{self, Asked, Message, Reply, Request},
+    engine,
     gate::{Gate, Hello},
     keys,
     socket::{Socket, Way},
@@ -15,7 +16,9 @@ use crate::{
         rest::{Action, Terms},
     },
     lease::{self, Registry},
+    tunnel::{Flow, Frame, Hub, relay},
 };
+use core::net::Ipv6Addr;
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -42,6 +45,7 @@ pub(super) struct Common {
     /// Associations, and those of them whose handshake is not over.
     pub(super) open: Limit,
     pub(super) half: Limit,
+    pub(super) hub: Hub,
 }
 
 /// The socket.
@@ -58,9 +62,16 @@ pub(super) struct Endpoint {
 struct Note {
     way: Way,
     serial: u64,
-    terms: Option<Terms>,
-    request: Option<Box<Request>>,
-    result: Result<Outcome, Problem>,
+    news: News,
+}
+
+enum News {
+    /// What came of an action.
+    Done { terms: Option<Terms>, request: Option<Box<Request>>, result: Result<Outcome, Problem> },
+    /// A frame of its tunnel's.
+    Frame(Vec<u8>),
+    /// Its tunnel is over, and so is the session.
+    Over,
 }
 
 impl Endpoint {
@@ -102,7 +113,8 @@ impl Endpoint {
 
     fn datagram(&mut self, way: &Way, datagram: &[u8]) {
         let now = Instant::now();
-        if let Some(hello) = Hello::read(datagram) {
+        let hello = Hello::read(datagram);
+        if let Some(hello) = hello {
             if !self.gate.accepts(way, &hello) {
                 return self.socket.send(way, &self.gate.answer(way, &hello));
             }
@@ -113,6 +125,8 @@ impl Endpoint {
         }
         let Some((_, association)) = self.associations.get_mut(way) else { return };
         let socket = &self.socket;
+        let again = hello.as_ref().map(engine::padded);
+        let datagram = again.as_deref().unwrap_or(datagram);
         let events = association.handle_datagram(now, datagram, |out| socket.send(way, out));
         self.happened(now, way, events);
     }
@@ -155,6 +169,9 @@ impl Endpoint {
     fn message(&mut self, now: Instant, way: &Way, data: &[u8]) {
         let Some((serial, association)) = self.associations.get_mut(way) else { return };
         association.hurry(now);
+        if Frame::is_meant(data) {
+            return self.frame(way, data);
+        }
         let socket = &self.socket;
         let send = |association: &mut Association, bytes: &[u8]| {
             association.send(now, bytes, |out| socket.send(way, out));
@@ -188,7 +205,7 @@ impl Endpoint {
     /// Has something done for who is behind an association.
     fn act(&self, way: &Way, serial: u64, action: Action, request: Option<Box<Request>>) {
         let Some((_, association)) = self.associations.get(way) else { return };
-        let Some(holder) = self.holder(way, association) else { return };
+        let Some(holder) = self.holder(way, association, lease::Way::Psk) else { return };
         let (way, notes) = (*way, self.notes.0.clone());
         let terms = match &action {
             Action::Grant(terms) | Action::Renew(_, terms) => Some(terms.clone()),
@@ -200,43 +217,78 @@ impl Endpoint {
             | Action::End(_) => None,
         };
         tokio::spawn(async move {
-            let result = holder.act(action).await;
-            let _ = notes.send(Note { way, serial, terms, request, result }).await;
+            let news = News::Done { terms, request, result: holder.act(action).await };
+            let _ = notes.send(Note { way, serial, news }).await;
         });
     }
 
-    fn holder(&self, way: &Way, association: &Association) -> Option<Holder> {
-        let identity = association.identity()?;
+    fn holder(&self, way: &Way, of: &Association, by: lease::Way) -> Option<Holder> {
+        let identity = of.identity()?;
         let state = self.common.state.borrow();
         Some(Holder {
             registry: self.common.registry.clone(),
             names: keys::names(identity),
-            way: lease::Way::Psk,
+            way: by,
             source: way.peer.ip().to_canonical(),
             credential: Some(state.keys.credential(identity)?),
             proof_ends: None,
         })
     }
 
-    /// What came of a request, or of a renewal that nobody asked for.
+    /// What a task has to say, if its association is still the one.
     fn take(&mut self, note: Note) {
         let now = Instant::now();
         let Some((serial, association)) = self.associations.get_mut(&note.way) else { return };
         if *serial != note.serial {
             return;
         }
-        match &note.result {
-            Ok(outcome) => association.note(now, outcome, note.terms),
-            // lapsed, revoked, or no longer allowed
-            Err(_) if note.request.is_none() => association.let_go(),
-            Err(_) => {}
+        let socket = &self.socket;
+        match note.news {
+            News::Frame(frame) => {
+                association.send(now, &frame, |out| socket.send(&note.way, out));
+            }
+            News::Over => self.end(now, &[note.way]),
+            News::Done { terms, request, result } => {
+                let answer = done(association, now, terms, request, result);
+                if let Some(answer) = answer {
+                    association.send(now, &answer, |out| socket.send(&note.way, out));
+                }
+            }
         }
-        let Some(request) = note.request else { return };
-        let number = association.number();
-        let reply = Reply::Done(note.result.map_err(Into::into));
-        let answer = request.answer(reply, number);
-        association.answered(request.id, &answer);
-        association.send(now, &answer, |out| self.socket.send(&note.way, out));
+    }
+
+    /// A frame of a tunnel goes to the tunnel's task, which the first one starts.
+    fn frame(&mut self, way: &Way, frame: &[u8]) {
+        let Some((serial, association)) = self.associations.get(way) else { return };
+        if association.tunnel().is_none() {
+            let serial = *serial;
+            let Some(holder) = self.holder(way, association, lease::Way::Tunnel) else { return };
+            let frames = self.open(*way, serial, holder);
+            let Some((_, association)) = self.associations.get_mut(way) else { return };
+            association.set_tunnel(frames);
+        }
+        let Some((_, association)) = self.associations.get(way) else { return };
+        if let Some(tunnel) = association.tunnel() {
+            // more than the tunnel's task takes is lost, as on the way
+            let _ = tunnel.try_send(frame.to_vec());
+        }
+    }
+
+    fn open(&self, way: Way, serial: u64, holder: Holder) -> mpsc::Sender<Vec<u8>> {
+        let (frames, inbox) = mpsc::channel(relay::QUEUE);
+        let (hub, notes) = (self.common.hub.clone(), self.notes.0.clone());
+        let back = notes.clone();
+        let outlet: relay::Outlet = Arc::new(move |frame| {
+            let _ = back.try_send(Note { way, serial, news: News::Frame(frame) });
+        });
+        tokio::spawn(async move {
+            if let Err(problem) = hub.serve(holder, inbox, Arc::clone(&outlet)).await {
+                let flow = Flow { number: 0, node: Ipv6Addr::UNSPECIFIED.into(), port: 0 };
+                outlet(Frame::Refused(flow, problem.detail()).bytes());
+            }
+            let _ = notes.send(Note { way, serial, news: News::Over }).await;
+        });
+        frames
     }
 
     fn tick(&mut self) {
@@ -286,4 +338,25 @@ impl Endpoint {
             .collect();
         self.end(Instant::now(), &over);
     }
+}
+
+/// What came of a request, or of a renewal that nobody asked for: the answer to a request.
+fn done(
+    association: &mut Association,
+    now: Instant,
+    terms: Option<Terms>,
+    request: Option<Box<Request>>,
+    result: Result<Outcome, Problem>,
+) -> Option<Vec<u8>> {
+    match &result {
+        Ok(outcome) => association.note(now, outcome, terms),
+        // lapsed, revoked, or no longer allowed
+        Err(_) if request.is_none() => association.let_go(),
+        Err(_) => {}
+    }
+    let request = request?;
+    let number = association.number();
+    let answer = request.answer(Reply::Done(result.map_err(Into::into)), number);
+    association.answered(request.id, &answer);
+    Some(answer)
 }

@@ -5,8 +5,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use std::time::{Duration, Instant};
 
-/// Bytes of a cookie. The DTLS engine behind takes no other length.
-pub(super) const COOKIE: usize = 32;
+/// Bytes of a cookie.
+pub(super) const COOKIE: usize = 16;
 /// Bytes of a key: a block of the hash.
 const KEY: usize = 64;
 /// How long a key makes cookies; it is then good for as long again.
@@ -34,7 +34,8 @@ impl<'a> Hello<'a> {
         let record = rest.get(..usize::from(u16::from_be_bytes([high, low])))?;
         let (message, body) = record.split_at_checked(12)?;
         let whole = message.get(1..4) == message.get(9..12);
-        if message.first() != Some(&1) || !whole || message.get(6..9) != Some(&[0; 3]) {
+        let alone = body.len() == length_of(message.get(1..4)?);
+        if message.first() != Some(&1) || !whole || !alone || message.get(6..9) != Some(&[0; 3]) {
             return None;
         }
         let session = usize::from(*body.get(34)?);
@@ -55,10 +56,25 @@ impl<'a> Hello<'a> {
         self.body.get(..self.at).unwrap_or_default()
     }
 
+    /// The message's number.
+    pub(super) fn number(&self) -> u16 {
+        let bytes = self.datagram.get(17..19).and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u16::from_be_bytes)
+    }
+
+    /// What is in the datagram behind the record.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.datagram.get(13 + 12 + self.body.len()..).unwrap_or_default()
+    }
+
     /// What comes behind the cookie.
     pub(super) fn behind(&self) -> &'a [u8] {
         self.body.get(self.at + 1 + self.cookie.len()..).unwrap_or_default()
     }
+}
+
+fn length_of(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |all, byte| all << 8 | usize::from(*byte))
 }
 
 /// Makes cookies and knows them again.
@@ -159,13 +175,13 @@ pub(super) mod tests {
         let first = hello(&[], 0);
         let answer = gate.answer(&way(1), &Hello::read(&first).unwrap());
         assert!(answer.len() <= first.len(), "nobody is flooded with more than was sent");
-        assert_eq!(answer[..14], [22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 47, 3]);
+        assert_eq!(answer[..14], [22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 31, 3]);
         let second = hello(cookie(&answer), 1);
         let read = Hello::read(&second).unwrap();
         assert!(gate.accepts(&way(1), &read));
         assert!(!gate.accepts(&way(2), &read), "another port");
         assert!(!gate.accepts(&way(1), &Hello::read(&first).unwrap()), "no cookie");
-        for place in [0, 1, 31] {
+        for place in [0, 1, 15] {
             let mut other = cookie(&answer).to_vec();
             other[place] ^= 2;
             let other = hello(&other, 1);
@@ -206,7 +222,7 @@ pub(super) mod tests {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>, cut in 0usize..100) {
             let _ = Hello::read(&bytes);
-            let whole = hello(&[1; 32], 1);
+            let whole = hello(&[1; COOKIE], 1);
             let _ = Hello::read(&whole[..cut.min(whole.len())]);
         }
     }

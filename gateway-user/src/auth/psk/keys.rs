@@ -24,7 +24,7 @@ const ISSUER: &str = "psk";
 pub enum Error {
     /// It cannot be read.
     #[error(
-        "auth.psk.keys: cannot read {}: {source} (a line is identity:key, the key in hexadecimal)",
+        "cannot read {}: {source} (a line is identity:key, the key in hexadecimal)",
         file.display()
     )]
     Read {
@@ -35,7 +35,7 @@ pub enum Error {
     },
     /// Others can read it.
     #[error(
-        "auth.psk.keys: {} has mode {mode:03o} and owner {owner}: only its owner, root or who \
+        "{} has mode {mode:03o} and owner {owner}: only its owner, root or who \
          runs the agent, may read it (chown root, chmod 600)",
         file.display()
     )]
@@ -48,7 +48,7 @@ pub enum Error {
         owner: u32,
     },
     /// A line makes no sense.
-    #[error("auth.psk.keys: {}:{line}: {problem}", file.display())]
+    #[error("{}:{line}: {problem}", file.display())]
     Line {
         /// The file.
         file: PathBuf,

@@ -15,10 +15,13 @@ mod gate;
 pub mod keys;
 mod socket;
 
+pub(crate) use engine::DATAGRAM;
+
 use super::limit::Limit;
 use crate::{
     config::{Config, auth::Psk as Settings},
     lease::Registry,
+    tunnel::Hub,
 };
 use endpoint::{Common, Endpoint};
 use keys::Keys;
@@ -33,7 +36,7 @@ use tokio::{sync::watch, task::JoinHandle};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file of keys.
-    #[error(transparent)]
+    #[error("auth.psk.keys: {0}")]
     Keys(#[from] keys::Error),
     /// A socket.
     #[error("auth.psk.listen: cannot listen on {at}: {source}")]
@@ -107,10 +110,10 @@ impl Psk {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn start(prepared: Prepared, registry: Registry) -> Result<Self, Error> {
+    pub fn start(prepared: Prepared, registry: Registry, hub: Hub) -> Result<Self, Error> {
         let (state, receiver) = watch::channel(Arc::new(prepared.state));
         let (open, half) = (Limit::default(), Limit::default());
-        let common = Common { registry, state: receiver, open, half };
+        let common = Common { registry, state: receiver, open, half, hub };
         let mut served = Self { common, state, listeners: Vec::new(), seen: prepared.seen };
         served.listen()?;
         served.retain();
