@@ -206,17 +206,6 @@ fn prefixes(config: &Config) -> Result<Vec<IpNet>, Error> {
     }
 }
 
-/// What holds for every tunnel: what the filter asks of packets into the LLN.
-fn rules(config: &Config) -> Result<Rules, Error> {
-    Ok(Rules {
-        prefixes: prefixes(config)?,
-        ports: config.lln.dtls_ports.clone(),
-        max_datagram: config.lln.max_datagram as usize,
-        flows: config.auth.tunnel.flows as usize,
-        idle: config.auth.tunnel.idle,
-    })
-}
-
 /// The configuration as the programs' constants; secret and interface are the loader's.
 pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     let mut settings = Settings {
@@ -340,7 +329,7 @@ impl Services {
         let registry = Registry::start(ledger);
         answers::arm_syn_cookies(config);
         let hub = Hub::default();
-        hub.set(rules(config)?);
+        hub.set(Rules::new(config, prefixes(config)?));
         let https = Https::start(prepared, registry.clone(), hub.clone())?;
         let psk = Psk::start(keys, registry.clone(), hub.clone())?;
         Ok(Self { mapping, questions, registry, https, psk, hub })
@@ -358,7 +347,7 @@ impl Services {
             tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
         }
         answers::arm_syn_cookies(&config);
-        self.hub.set(rules(&config)?);
+        self.hub.set(Rules::new(&config, prefixes(&config)?));
         self.psk.reload(keys)?;
         match &mut self.https {
             Some(_) if config.auth.https.listen.is_empty() => self.https = None,

@@ -120,7 +120,7 @@ struct Relay {
 
 /// A flow's socket, from which the node sees the router.
 struct Socket {
-    inner: Arc<UdpSocket>,
+    sender: std::net::UdpSocket,
     reader: JoinHandle<()>,
     used: Arc<Mutex<Instant>>,
 }
@@ -168,7 +168,7 @@ impl Relay {
         if let Some(socket) = self.flows.get(&flow) {
             touch(&socket.used);
             // what the link has no room for is lost, as on the way
-            let _ = socket.inner.try_send(inner);
+            let _ = socket.sender.send(inner);
         }
         Ok(())
     }
@@ -217,16 +217,16 @@ impl Socket {
         let socket = std::net::UdpSocket::bind(any)?;
         socket.connect((flow.node, flow.port))?;
         socket.set_nonblocking(true)?;
-        let inner = Arc::new(UdpSocket::from_std(socket)?);
+        let sender = socket.try_clone()?;
+        let inner = UdpSocket::from_std(socket)?;
         let used = Arc::new(Mutex::new(Instant::now()));
-        let reader =
-            tokio::spawn(read(Arc::clone(&inner), flow, Arc::clone(outlet), Arc::clone(&used)));
-        Ok(Self { inner, reader, used })
+        let reader = tokio::spawn(read(inner, flow, Arc::clone(outlet), Arc::clone(&used)));
+        Ok(Self { sender, reader, used })
     }
 }
 
 /// What a node answers goes back the same way.
-async fn read(socket: Arc<UdpSocket>, flow: Flow, outlet: Outlet, used: Arc<Mutex<Instant>>) {
+async fn read(socket: UdpSocket, flow: Flow, outlet: Outlet, used: Arc<Mutex<Instant>>) {
     /// A node that is not there is asked again by the application, not by this loop.
     const PAUSE: Duration = Duration::from_millis(20);
     let mut buffer = vec![0; 1 << 16];

@@ -1,6 +1,6 @@
 //! What a tunnel may carry, as a pure decision.
 use super::frame::Flow;
-use crate::lease::Terms;
+use crate::{config::Config, lease::Terms};
 use core::net::IpAddr;
 use gateway_common::{
     decide::rate::Limits,
@@ -59,6 +59,17 @@ const fn headers(node: &IpAddr) -> usize {
 }
 
 impl Rules {
+    /// What the filter asks of packets into the LLN, asked of tunnels.
+    pub fn new(config: &Config, prefixes: Vec<IpNet>) -> Self {
+        Self {
+            prefixes,
+            ports: config.lln.dtls_ports.clone(),
+            max_datagram: config.lln.max_datagram as usize,
+            flows: config.auth.tunnel.flows as usize,
+            idle: config.auth.tunnel.idle,
+        }
+    }
+
     /// Whether a datagram may go to a node, by these rules and the terms of its tunnel.
     ///
     /// # Errors

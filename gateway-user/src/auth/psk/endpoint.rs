@@ -55,6 +55,7 @@ pub(super) struct Endpoint {
     gate: Gate,
     associations: HashMap<Way, (u64, Association)>,
     serial: u64,
+    ticked: Instant,
     notes: (mpsc::Sender<Note>, mpsc::Receiver<Note>),
 }
 
@@ -77,9 +78,10 @@ enum News {
 impl Endpoint {
     /// Serves a socket.
     pub(super) fn new(socket: Socket, common: Common) -> Result<Self, getrandom::Error> {
-        let gate = Gate::new(Instant::now())?;
-        let notes = mpsc::channel(QUEUE);
-        Ok(Self { socket, common, gate, associations: HashMap::new(), serial: 0, notes })
+        let ticked = Instant::now();
+        let gate = Gate::new(ticked)?;
+        let (associations, notes) = (HashMap::new(), mpsc::channel(QUEUE));
+        Ok(Self { socket, common, gate, associations, serial: 0, ticked, notes })
     }
 
     /// Serves until it is dropped.
@@ -293,6 +295,10 @@ impl Endpoint {
 
     fn tick(&mut self) {
         let now = Instant::now();
+        if now < self.ticked + TICK {
+            return;
+        }
+        self.ticked = now;
         self.gate.handle_timeout(now);
         let (mut over, mut renewals, mut happened) = (Vec::new(), Vec::new(), Vec::new());
         let socket = &self.socket;

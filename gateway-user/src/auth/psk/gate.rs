@@ -162,7 +162,7 @@ pub(super) mod tests {
     }
 
     fn way(port: u16) -> Way {
-        Way { peer: ([192, 0, 2, 1], port).into(), local: [192, 0, 2, 2].into() }
+        Way { peer: ([192, 0, 2, 1], port).into(), local: ([192, 0, 2, 2], 5684).into() }
     }
 
     fn cookie(answer: &[u8]) -> &[u8] {

@@ -21,17 +21,21 @@ use tokio::{io::Interest, net::UdpSocket};
 pub(crate) struct Way {
     /// Who sent it.
     pub(crate) peer: SocketAddr,
-    /// The router's address that it was sent to.
-    pub(crate) local: IpAddr,
+    /// The router's address and port that it was sent to.
+    pub(crate) local: SocketAddr,
 }
 
 /// Room for datagrams that wait, in bytes: a burst of handshakes must not be lost.
 const ROOM: usize = 1 << 20;
 
+/// Errors in a row that are passed over at once.
+const ERRORS: usize = 64;
+
 /// The socket.
 pub(super) struct Socket {
     inner: UdpSocket,
     v4: bool,
+    port: u16,
 }
 
 impl Socket {
@@ -48,7 +52,7 @@ impl Socket {
         let _ = socket.set_recv_buffer_size(ROOM);
         socket.set_nonblocking(true)?;
         socket.bind(&at.into())?;
-        Ok(Self { inner: UdpSocket::from_std(socket.into())?, v4: at.is_ipv4() })
+        Ok(Self { inner: UdpSocket::from_std(socket.into())?, v4: at.is_ipv4(), port: at.port() })
     }
 
     /// Waits until there may be a datagram.
@@ -58,7 +62,7 @@ impl Socket {
 
     /// The next datagram; nothing when there is none.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> Option<(usize, Way)> {
-        loop {
+        for _ in 0..ERRORS {
             match self.inner.try_io(Interest::READABLE, || self.receive_one(buffer)) {
                 Ok(found) => return found,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
@@ -66,6 +70,7 @@ impl Socket {
                 Err(_) => {}
             }
         }
+        None
     }
 
     fn receive_one(&self, buffer: &mut [u8]) -> io::Result<Option<(usize, Way)>> {
@@ -76,19 +81,20 @@ impl Socket {
         let message = recvmsg::<SockaddrStorage>(fd, &mut parts, Some(&mut control), flags)?;
         let peer = message.address.as_ref().and_then(address);
         let local = message.cmsgs()?.find_map(|part| local(&part));
+        let local = local.map(|address| SocketAddr::new(address, self.port));
         Ok(peer.zip(local).map(|(peer, local)| (message.bytes, Way { peer, local })))
     }
 
     /// Sends a datagram; what the system has no room for is lost, as on the way.
     pub(super) fn send(&self, way: &Way, datagram: &[u8]) {
-        let _ = self.inner.try_io(Interest::WRITABLE, || self.send_one(way, datagram));
+        let _ = self.send_one(way, datagram);
     }
 
     fn send_one(&self, way: &Way, datagram: &[u8]) -> io::Result<usize> {
         let parts = [IoSlice::new(datagram)];
         let fd = self.inner.as_raw_fd();
         let flags = MsgFlags::MSG_DONTWAIT;
-        let sent = match (self.v4, way.local, way.peer) {
+        let sent = match (self.v4, way.local.ip(), way.peer) {
             (true, IpAddr::V4(local), SocketAddr::V4(peer)) => {
                 let source = libc::in_addr { s_addr: u32::from_ne_bytes(local.octets()) };
                 let info = libc::in_pktinfo {

@@ -44,16 +44,27 @@ pub(super) async fn open(at: SocketAddr, config: &Arc<Config>) -> Result<Channel
     } else {
         (Ipv6Addr::UNSPECIFIED, 0).into()
     };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(at).await?;
+    let sender = std::net::UdpSocket::bind(any)?;
+    sender.connect(at)?;
+    sender.set_nonblocking(true)?;
+    let socket = UdpSocket::from_std(sender.try_clone()?)?;
     let (outgoing, out) = mpsc::channel(QUEUE);
     let (inside, incoming) = mpsc::channel(QUEUE);
     let (open, opened) = oneshot::channel();
     let mut dtls = Dtls::new_12_psk(Arc::clone(config), Instant::now());
     dtls.set_active(true);
     let due = Instant::now();
-    let driver =
-        Driver { socket, dtls, out, inside, open: Some(open), due, heard: false, closed: false };
+    let driver = Driver {
+        socket,
+        sender,
+        dtls,
+        out,
+        inside,
+        open: Some(open),
+        due,
+        heard: false,
+        closed: false,
+    };
     let mut task = tokio::spawn(driver.run(at));
     tokio::select! {
         Ok(()) = opened => Ok(Channel { incoming, outgoing, task }),
@@ -63,6 +74,7 @@ pub(super) async fn open(at: SocketAddr, config: &Arc<Config>) -> Result<Channel
 
 struct Driver {
     socket: UdpSocket,
+    sender: std::net::UdpSocket,
     dtls: Dtls,
     out: mpsc::Receiver<Vec<u8>>,
     inside: mpsc::Sender<Vec<u8>>,
@@ -112,7 +124,7 @@ impl Driver {
         let mut buffer = vec![0; 2048];
         loop {
             match self.dtls.poll_output(&mut buffer) {
-                Output::Packet(datagram) => drop(self.socket.try_send(datagram)),
+                Output::Packet(datagram) => drop(self.sender.send(datagram)),
                 Output::BufferTooSmall { needed } => buffer.resize(needed, 0),
                 Output::Timeout(due) => {
                     self.due = due;

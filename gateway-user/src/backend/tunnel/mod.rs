@@ -24,6 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Waits between attempts, doubled each time: first and longest.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
+/// A tunnel that was open for so long was no failure.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// What a person wants to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,9 +68,13 @@ impl Tunnel {
             let opened = timeout(PATIENCE, channel::open(&self.router, &self.credentials)).await;
             let error = match opened {
                 Ok(Ok(channel)) => {
-                    self.failures = 0;
+                    let begin = Instant::now();
                     report(&Event::Open);
-                    self.carry(channel, &mut report).await
+                    let error = self.carry(channel, &mut report).await;
+                    if begin.elapsed() > LASTING {
+                        self.failures = 0;
+                    }
+                    error
                 }
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => format!("no answer within {} seconds", PATIENCE.as_secs()),
