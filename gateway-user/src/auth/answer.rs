@@ -54,11 +54,13 @@ impl Client {
         let media =
             head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
         let action = rest::read(head.method.as_str(), head.uri.path(), media, &body)?;
-        match action {
-            Action::Describe => Ok(reply(StatusCode::OK, "application/json", OPENAPI.to_owned())),
-            Action::Explain(kind) => Ok(ok(&kind.explanation())),
-            action => Ok(answer(self.holder(Way::Certificate).act(action).await?)),
+        if matches!(action, Action::Describe) {
+            return Ok(reply(StatusCode::OK, "application/json", OPENAPI.to_owned()));
         }
+        if let Action::Explain(kind) = action {
+            return Ok(ok(&kind.explanation()));
+        }
+        Ok(answer(self.holder(Way::Certificate).act(action).await?))
     }
 
     /// Who it is, for a lease of this way.
