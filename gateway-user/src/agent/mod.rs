@@ -34,7 +34,7 @@ use std::{
     collections::HashSet,
     fs,
     path::PathBuf,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     net::UnixListener,
@@ -328,7 +328,7 @@ impl Services {
         let mapping = Mapping::start(config, &prefixes(config)?)?;
         let registry = Registry::start(ledger);
         answers::arm_syn_cookies(config);
-        let hub = Hub::default();
+        let hub = Hub::new(Instant::now());
         hub.set(Rules::new(config, prefixes(config)?));
         let https = Https::start(prepared, registry.clone(), hub.clone())?;
         let psk = Psk::start(keys, registry.clone(), hub.clone())?;

@@ -1,18 +1,19 @@
 //! The router's end of a tunnel: frames in, datagrams to nodes, and back.
 use super::{
     frame::{Flow, Frame},
-    rules::{Budget, Refusal, Rules},
+    rules::{self, Budget, Refusal, Rules},
 };
 use crate::{
     auth::{Holder, Problem},
     dataplane::clock,
     lease::{self, Id, Lease},
+    mapper::driver::budget,
 };
 use core::net::{Ipv4Addr, Ipv6Addr};
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError, RwLock, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -35,19 +36,28 @@ pub const QUEUE: usize = 64;
 pub type Outlet = Arc<dyn Fn(Vec<u8>) + Send + Sync>;
 
 /// What all tunnels share.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Hub(Arc<Inner>);
 
-#[derive(Default)]
 struct Inner {
     rules: RwLock<Option<Arc<Rules>>>,
     /// What is spent of a lease's rate, by however many tunnels use it.
     budgets: Mutex<HashMap<Id, Weak<Mutex<Budget>>>>,
+    /// What is spent of the nodes' budgets and the LLN's: tunnels leave the router behind the
+    /// filter, which keeps the same for what it forwards.
+    lln: Mutex<budget::Budget>,
 }
 
 impl Hub {
+    /// No tunnel yet, and none before there are rules.
+    pub fn new(now: Instant) -> Self {
+        let lln = Mutex::new(budget::Budget::new(now));
+        Self(Arc::new(Inner { rules: RwLock::default(), budgets: Mutex::default(), lln }))
+    }
+
     /// Puts other rules into force, for tunnels that are open too.
     pub fn set(&self, rules: Rules) {
+        lock(&self.0.lln).set(rules.budgets);
         let rules = Some(Arc::new(rules));
         *self.0.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
     }
@@ -56,8 +66,18 @@ impl Hub {
         self.0.rules.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Spends a datagram of what its node and the LLN bear.
+    fn spend(&self, flow: &Flow, length: usize) -> Result<(), Refusal> {
+        let (mut lln, now) = (lock(&self.0.lln), Instant::now());
+        if !lln.wait(flow.node, length, now).is_zero() {
+            return Err(Refusal::Rate);
+        }
+        lln.spend(flow.node, length, now);
+        Ok(())
+    }
+
     fn budget(&self, id: Id) -> Arc<Mutex<Budget>> {
-        let mut budgets = self.0.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut budgets = lock(&self.0.budgets);
         budgets.retain(|_, budget| budget.strong_count() > 0);
         let budget = budgets.get(&id).and_then(Weak::upgrade).unwrap_or_default();
         budgets.insert(id, Arc::downgrade(&budget));
@@ -150,11 +170,9 @@ impl Relay {
     fn datagram(&mut self, flow: Flow, inner: &[u8]) -> Result<(), Refusal> {
         let rules = self.hub.rules().ok_or(Refusal::Outside)?;
         rules.permit(&self.lease.terms, &flow, inner)?;
-        let limits = self.lease.terms.limits;
-        let now = clock::monotonic();
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        budget.charge(&limits, now, &flow, inner)?;
-        drop(budget);
+        let (limits, now) = (self.lease.terms.limits, clock::monotonic());
+        lock(&self.budget).charge(&limits, now, &flow, inner)?;
+        self.hub.spend(&flow, rules::length(&flow, inner))?;
         if !self.flows.contains_key(&flow) {
             if self.flows.len() >= rules.flows {
                 return Err(Refusal::Flows);
@@ -175,10 +193,9 @@ impl Relay {
 
     /// Renews the lease before it ends, ends flows that nobody uses; whether the tunnel lasts.
     async fn tick(&mut self) -> bool {
+        lock(&self.hub.0.lln).sweep(Instant::now());
         let idle = self.hub.rules().map_or(Duration::ZERO, |rules| rules.idle);
-        self.flows.retain(|_, socket| {
-            socket.used.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < idle
-        });
+        self.flows.retain(|_, socket| lock(&socket.used).elapsed() < idle);
         if self.heard.elapsed() > SILENCE {
             return false;
         }
@@ -243,5 +260,9 @@ async fn read(socket: UdpSocket, flow: Flow, outlet: Outlet, used: Arc<Mutex<Ins
 }
 
 fn touch(used: &Mutex<Instant>) {
-    *used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    *lock(used) = Instant::now();
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,6 @@
 //! What a tunnel may carry, as a pure decision.
 use super::frame::Flow;
-use crate::{config::Config, lease::Terms};
+use crate::{config::Config, lease::Terms, mapper::driver::budget::Budgets};
 use core::net::IpAddr;
 use gateway_common::{
     decide::rate::Limits,
@@ -51,6 +51,13 @@ pub struct Rules {
     pub flows: usize,
     /// How long a flow without packets is kept.
     pub idle: core::time::Duration,
+    /// What each node and all of them bear, whichever tunnels it comes from.
+    pub budgets: Budgets,
+}
+
+/// Bytes of a datagram to this node with its headers.
+pub(super) const fn length(flow: &Flow, inner: &[u8]) -> usize {
+    inner.len() + headers(&flow.node)
 }
 
 /// Bytes of IP and UDP headers before a datagram to this node.
@@ -67,6 +74,7 @@ impl Rules {
             max_datagram: config.lln.max_datagram as usize,
             flows: config.auth.tunnel.flows as usize,
             idle: config.auth.tunnel.idle,
+            budgets: Budgets { node: config.rates.node, lln: config.rates.lln },
         }
     }
 
@@ -83,7 +91,7 @@ impl Rules {
             Err(Refusal::Node)
         } else if !ports.contains(&flow.port) {
             Err(Refusal::Port)
-        } else if inner.len() + headers(&flow.node) > self.max_datagram {
+        } else if length(flow, inner) > self.max_datagram {
             Err(Refusal::Oversize)
         } else if !is_dtls(inner) {
             Err(Refusal::NotDtls)
@@ -126,7 +134,7 @@ impl Budget {
         flow: &Flow,
         inner: &[u8],
     ) -> Result<(), Refusal> {
-        let length = (inner.len() + headers(&flow.node)) as u64;
+        let length = length(flow, inner) as u64;
         let packets = limits.packets.conform(self.packets, now_ns, 1).ok_or(Refusal::Rate)?;
         let bytes = limits.bytes.conform(self.bytes, now_ns, length).ok_or(Refusal::Rate)?;
         *self = Self { packets, bytes };
@@ -150,6 +158,7 @@ mod tests {
             max_datagram: 128,
             flows: 4,
             idle: Duration::from_secs(1),
+            budgets: Budgets::default(),
         }
     }
 
