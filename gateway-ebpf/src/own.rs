@@ -1,7 +1,7 @@
 //! What is not addressed to a node, and exceptions that a node made itself.
 #![expect(unsafe_code, reason = "associations are shared memory; a global function has a symbol")]
 use crate::{
-    atomic,
+    atomic, cookie,
     frame::XdpFrame,
     kernel, maps, settings,
     settle::{Outcome, Refusal, Verdict},
@@ -10,10 +10,11 @@ use crate::{
         charge::{self, spend},
         content::COAP_PORT,
     },
+    tcp,
 };
 use gateway_common::{
     abi::{AGENT_SLOTS, AssociationKey},
-    decide::{Reason, association::Progress},
+    decide::{Reason, association::Progress, segment::Way},
     wire::{
         Address,
         parse::{self, Network, Upper},
@@ -43,18 +44,45 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
         | Upper::Other => return Ok(Outcome::Untouched),
     };
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
-    match own_receive(&ip.source, &ip.destination, what) {
+    let word = match own_receive(&ip.source, &ip.destination, what) {
+        GUARDED => {
+            guard(frame, ip, upper)?;
+            own_receive(&ip.source, &ip.destination, what | PAST_GUARD)
+        }
+        word => word,
+    };
+    match word {
         UNTOUCHED => Ok(Outcome::Untouched),
         CHECKED => Ok(Outcome::Checked),
         word => Err(Refusal::from_word(word)),
     }
 }
 
+/// What must be right before anything is charged for it: a hello's cookie, a segment's socket.
+#[inline(always)]
+fn guard(frame: &XdpFrame, ip: &Network, upper: Upper) -> Result<(), Reason> {
+    match upper {
+        Upper::Udp { ports, payload, end } => {
+            let (payload, end) = (kernel::position(payload.get()), kernel::position(end.get()));
+            cookie::own(frame, ip, ports, payload, end)
+        }
+        Upper::Tcp { .. } => tcp::check(frame, ip, Way::Own),
+        Upper::Icmp { .. }
+        | Upper::Fragment
+        | Upper::RoutingHeader
+        | Upper::HopByHop
+        | Upper::Other => Ok(()),
+    }
+}
+
 /// Set in what [`own_receive`] is told of a packet when it is TCP; below it is the port, and its
 /// length is the upper half.
 const SEGMENT: u64 = 1 << 16;
+/// Set in the same when [`guard`] has had its look.
+const PAST_GUARD: u64 = 1 << 17;
 // What it returns unless it is a refusal.
 const UNTOUCHED: u64 = 0;
+const GUARDED: u64 = u64::MAX - 1;
 const CHECKED: u64 = u64::MAX;
 
 /// A global function in the kernel too: walked once, not behind every chain of headers.
@@ -64,11 +92,28 @@ extern "C" fn own_receive(source: *const Address, destination: *const Address, w
     // SAFETY: the caller's own addresses, or null as far as the verifier knows.
     let (source, destination) = unsafe { (source.as_ref(), destination.as_ref()) };
     let (Some(source), Some(destination)) = (source, destination) else { return UNTOUCHED };
+    if what & PAST_GUARD == 0 && is_guarded(source, destination, what) {
+        return GUARDED;
+    }
     match receive(source, destination, what) {
         Ok(Outcome::Untouched) => UNTOUCHED,
         Ok(Outcome::Checked) => CHECKED,
         Err(refusal) => refusal.to_word(),
     }
+}
+
+/// Whether a packet is for a port behind cookies, or for one where the agent's sockets are. Whom
+/// the mapping does not admit gets no look-up of a socket.
+#[inline(always)]
+fn is_guarded(source: &Address, destination: &Address, what: u64) -> bool {
+    let port = what as u16;
+    let asked = if what & SEGMENT == 0 {
+        settings::is_cookie_port(port)
+    } else {
+        settings::is_socket_port(port)
+            && (!settings::is_mapper_port(port) || admit::may_be_listed(source))
+    };
+    asked && maps::is_own(destination)
 }
 
 #[inline(always)]

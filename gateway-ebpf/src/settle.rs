@@ -1,7 +1,7 @@
 //! The single exit: a verdict is counted, reported and turned into an action here and nowhere else.
 #![expect(unsafe_code, reason = "counters are shared memory")]
-use crate::{atomic, frame::XdpFrame, kernel, maps};
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use crate::{atomic, cookie::send, frame::XdpFrame, kernel, maps};
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use gateway_common::{
     abi::SNAPSHOT,
     decide::{Reason, reason::Counter},
@@ -79,7 +79,7 @@ pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {
                 unsafe { atomic::add(&raw mut (*source).drops, 1) };
             }
             sample(frame, refusal.reason);
-            XDP_DROP
+            send::action(frame, refusal.reason)
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Internet side: what a packet must get through before it costs a frame on the radio.
 #![expect(unsafe_code, reason = "associations are shared memory")]
 use crate::{
-    atomic,
+    atomic, cookie,
     frame::XdpFrame,
     kernel::{self, position},
     own, settings,
@@ -12,10 +12,11 @@ use crate::{
         content::{self, Content},
         related, replay,
     },
+    tcp,
 };
 use gateway_common::{
     abi::AssociationKey,
-    decide::Reason,
+    decide::{Reason, segment::Way},
     frame::Offset,
     wire::{
         dtls,
@@ -53,7 +54,12 @@ pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
             let (payload, end) = (position(payload.get()), position(end.get()));
             datagram(frame, &ip, ports, payload, end)
         }
-        Content::Segment { port } => segment(&ip, port),
+        Content::Segment { port } => {
+            if settings::has_sockets() {
+                tcp::check(frame, &ip, Way::Mapped)?;
+            }
+            segment(&ip, port)
+        }
         Content::Echo => echo(&ip),
     }
 }
@@ -81,6 +87,7 @@ fn datagram(
     if let Err(reason) = service {
         own::node_initiated(&key, reason)?;
     }
+    cookie::node(frame, &key, payload, end)?;
     let flow = admit::associate(frame, &key, Side::Wan)?;
     // 5. Replay, 6. rate; what passes is remembered last.
     replay::check(frame, &flow, &key, payload, end)?;

@@ -14,6 +14,9 @@
 //! | `NODES` | slot → [`NodeState`] | kernel |
 //! | `LLN` | 0 → [`Budget`] | kernel |
 //! | `AGENT` | slot → arrival time | kernel |
+//! | `COOKIE_KEYS` | lowest bit of the key's number → [`CookieKey`] | user |
+//! | `COOKIE_NODES` | node → 1: hellos to it need a cookie | user |
+//! | `COOKIES` | slot → uses of a cookie | kernel |
 //! | `ASSOCIATIONS` | [`AssociationKey`] → [`Association`] | kernel |
 //! | `SEEN` | page → [`Page`](crate::decide::replay::Page) | kernel |
 //! | `DROPS` | interface → [`Drops`](crate::decide::reason::Drops), per CPU | kernel |
@@ -30,10 +33,10 @@ pub use record::*;
 pub use settings::Settings;
 
 /// Grows with every change to a record of this module; the agent replaces the maps of another one.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Names of the pinned maps, as in `/sys/fs/bpf/gateway/`.
-pub const MAPS: [&str; 18] = [
+pub const MAPS: [&str; 21] = [
     "SETTINGS",
     "INTERFACES",
     "CONTROL",
@@ -46,6 +49,9 @@ pub const MAPS: [&str; 18] = [
     "NODES",
     "LLN",
     "AGENT",
+    "COOKIE_KEYS",
+    "COOKIE_NODES",
+    "COOKIES",
     "ASSOCIATIONS",
     "SEEN",
     "DROPS",
@@ -74,6 +80,8 @@ pub const NODES_MAX: u32 = 16_384;
 pub const NODE_WAYS: u32 = 4;
 /// Budgets that sources of the agent's own ports share by keyed hash.
 pub const AGENT_SLOTS: u32 = 65_536;
+/// Nodes before which a cookie is asked for.
+pub const COOKIE_NODES_MAX: u32 = 1024;
 /// Associations remembered unless configured otherwise.
 pub const ASSOCIATIONS_DEFAULT: u32 = 65_536;
 /// Pages of replay marks unless configured otherwise: 2^20 marks in 8 MiB.
