@@ -11,3 +11,4 @@ pub mod lease;
 pub mod mapper;
 pub mod observe;
 pub mod pki;
+pub mod tunnel;

@@ -6,7 +6,10 @@ pub mod syn_cookies;
 
 use crate::{
     allow,
-    auth::https::{self, Https, Prepared},
+    auth::{
+        https::{self, Https, Prepared},
+        psk::{self, Psk},
+    },
     config::{self, AttachMode, Config},
     control,
     dataplane::{
@@ -21,6 +24,7 @@ use crate::{
     },
     lease::{self, Ledger, Registry},
     mapper::{driver, routing},
+    tunnel::{Hub, Rules},
 };
 use gateway_common::{
     abi::{Settings, settings::LLN_PREFIXES_MAX},
@@ -33,7 +37,7 @@ use std::{
     collections::HashSet,
     fs,
     path::PathBuf,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{
     net::UnixListener,
@@ -85,6 +89,9 @@ pub enum Error {
     /// Authentication.
     #[error(transparent)]
     Https(#[from] https::Error),
+    /// Authentication with pre-shared keys.
+    #[error(transparent)]
+    Psk(#[from] psk::Error),
     /// What the running agent says.
     #[error("{0}")]
     Said(String),
@@ -323,26 +330,34 @@ pub struct Services {
     questions: UnixListener,
     registry: Registry,
     https: Option<Https>,
+    psk: Psk,
+    hub: Hub,
 }
 
 impl Services {
     /// Starts to map and to answer questions. The filter runs already.
     ///
     /// # Errors
-    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`], [`Error::Https`].
+    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`], [`Error::Https`],
+    /// [`Error::Psk`].
     pub fn start(config: &Config, ledger: Ledger) -> Result<Self, Error> {
         let questions = control::listen(&config.state.runtime)?;
         let prepared = Prepared::new(config)?;
+        let keys = psk::Prepared::new(config)?;
         let mapping = Mapping::start(config, &prefixes(config)?)?;
         let registry = Registry::start(ledger);
         syn_cookies::arm(config);
-        let https = Https::start(prepared, registry.clone())?;
-        Ok(Self { mapping, questions, registry, https })
+        let hub = Hub::new(Instant::now());
+        hub.set(Rules::new(config, prefixes(config)?));
+        let https = Https::start(prepared, registry.clone(), hub.clone())?;
+        let psk = Psk::start(keys, registry.clone(), hub.clone())?;
+        Ok(Self { mapping, questions, registry, https, psk, hub })
     }
 
     async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
         let config = options.configure()?;
         let prepared = Prepared::new(&config)?;
+        let keys = psk::Prepared::new(&config)?;
         let next = config.clone();
         let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
         // the filter and the mapping each keep what was in force; the filter has the new one by now
@@ -351,10 +366,14 @@ impl Services {
             tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
         }
         syn_cookies::arm(&config);
+        self.hub.set(Rules::new(&config, prefixes(&config)?));
+        self.psk.reload(keys)?;
         match &mut self.https {
             Some(_) if config.auth.https.listen.is_empty() => self.https = None,
             Some(https) => https.reload(prepared)?,
-            None => self.https = Https::start(prepared, self.registry.clone())?,
+            None => {
+                self.https = Https::start(prepared, self.registry.clone(), self.hub.clone())?;
+            }
         }
         Ok((config, running))
     }
@@ -394,6 +413,7 @@ pub async fn keep(
                     tokio::spawn(answers::follow(services.registry.clone()));
                 }
                 services.https.iter_mut().for_each(Https::tick);
+                services.psk.tick();
                 services.mapping.revive(&keeper.config);
             }
         }

@@ -1,15 +1,13 @@
 //! What an authenticated client's request is answered with.
 use super::{
     OPENAPI,
+    holder::{Holder, Outcome},
     https::Shared,
     presented::Presented,
     problem::{self, Kind, Problem},
     rest::{self, Action, BODY_MAX, Refused},
 };
-use crate::{
-    dataplane::clock,
-    lease::{Id, Lease, View, Way, Wish},
-};
+use crate::lease::{View, Way};
 use core::{net::IpAddr, time::Duration};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
@@ -56,96 +54,43 @@ impl Client {
         let media =
             head.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
         let action = rest::read(head.method.as_str(), head.uri.path(), media, &body)?;
-        self.act(action).await.map_err(Refused::from)
-    }
-
-    async fn act(&self, action: Action) -> Result<Answer, Problem> {
-        match action {
-            Action::Health => Ok(ok(&self.health().await?)),
-            Action::Describe => Ok(reply(StatusCode::OK, "application/json", OPENAPI.to_owned())),
-            Action::Explain(kind) => Ok(ok(&kind.explanation())),
-            Action::List => Ok(ok(&json!({ "leases": self.leases().await? }))),
-            Action::Grant(terms) => self.grant(terms).await,
-            Action::Show(id) => Ok(ok(&json!(self.lease(id).await?))),
-            Action::Renew(id, terms) => {
-                let lease = self.lease(id).await?;
-                if lease.source != self.source || lease.way != Way::Certificate {
-                    let (theirs, ours) = (lease.source, self.source);
-                    let text = format!("the lease is for {theirs}, the request came from {ours}");
-                    return Err(Problem::new(Kind::OtherAddress, text));
-                }
-                self.grant(terms).await
-            }
-            Action::End(id) => {
-                let names = self.names();
-                let own = move |lease: &Lease| names.contains(&lease.identity);
-                let ended =
-                    self.shared.registry().call(move |ledger| ledger.release(&id, own)).await?;
-                let lease = ended.ok_or_else(|| rest::no_lease(id))?;
-                tracing::info!(identity = lease.identity, "lease of {} given back", lease.source);
-                Ok(reply(StatusCode::NO_CONTENT, "", String::new()))
-            }
+        if matches!(action, Action::Describe) {
+            return Ok(reply(StatusCode::OK, "application/json", OPENAPI.to_owned()));
         }
+        if let Action::Explain(kind) = action {
+            return Ok(ok(&kind.explanation()));
+        }
+        Ok(answer(self.holder(Way::Certificate).act(action).await?))
     }
 
-    fn names(&self) -> Vec<String> {
-        self.presented.names.iter().map(|name| name.text.clone()).collect()
-    }
-
-    async fn health(&self) -> Result<Value, Problem> {
-        let held = self.leases().await?.len();
-        Ok(json!({
-            "status": "ok",
-            "names": self.names(),
-            "source": self.source,
-            "leases": held,
-        }))
-    }
-
-    async fn leases(&self) -> Result<Vec<View>, Problem> {
-        let names = self.names();
-        let views = self.shared.registry().call(move |ledger| {
-            let now = clock::monotonic();
-            let own = ledger.leases_of(&names);
-            own.map(|lease| View::new(lease, now)).collect::<Vec<_>>()
-        });
-        Ok(views.await?)
-    }
-
-    async fn lease(&self, id: Id) -> Result<View, Problem> {
-        let names = self.names();
-        let found = self.shared.registry().call(move |ledger| {
-            let lease = ledger.lease(&id).filter(|lease| names.contains(&lease.identity))?;
-            Some(View::new(lease, clock::monotonic()))
-        });
-        found.await?.ok_or_else(|| rest::no_lease(id))
-    }
-
-    async fn grant(&self, terms: rest::Terms) -> Result<Answer, Problem> {
-        let wish = Wish {
+    /// Who it is, for a lease of this way.
+    pub(super) fn holder(&self, way: Way) -> Holder {
+        Holder {
+            registry: self.shared.registry().clone(),
             names: self.presented.names.clone(),
-            way: Way::Certificate,
+            way,
             source: self.source,
-            nodes: terms.nodes,
-            ttl: terms.ttl,
             credential: Some(self.presented.credential.clone()),
             proof_ends: Some(self.presented.ends),
-        };
-        let work = self.shared.registry().call(move |ledger| {
-            let now = clock::monotonic();
-            ledger.ask(&wish).map(|lease| (lease.granted_ns >= now, View::new(&lease, now)))
-        });
-        let (new, view) = work.await??;
-        let status = if new { StatusCode::CREATED } else { StatusCode::OK };
-        if new {
-            tracing::info!(identity = view.identity, "lease of {} granted", view.source);
         }
-        let mut answer = reply(status, "application/json", json!(view).to_string());
-        if let Ok(place) = format!("/v1/leases/{}", view.id).parse() {
-            answer.headers_mut().insert(header::LOCATION, place);
-        }
-        Ok(answer)
     }
+}
+
+fn answer(outcome: Outcome) -> Answer {
+    match outcome {
+        Outcome::Found(value) => ok(&value),
+        Outcome::Granted(view) => lease(StatusCode::CREATED, &view),
+        Outcome::Renewed(view) => lease(StatusCode::OK, &view),
+        Outcome::Ended => reply(StatusCode::NO_CONTENT, "", String::new()),
+    }
+}
+
+fn lease(status: StatusCode, view: &View) -> Answer {
+    let mut answer = reply(status, "application/json", json!(view).to_string());
+    if let Ok(place) = format!("/v1/leases/{}", view.id).parse() {
+        answer.headers_mut().insert(header::LOCATION, place);
+    }
+    answer
 }
 
 async fn read_body(body: Incoming) -> Result<Bytes, Problem> {

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     config::{Config, auth::Https as Settings},
-    lease::{Credential, Registry},
+    lease::{Credential, Registry, Way},
+    tunnel::{Hub, frame::ALPN, stream},
 };
 use core::{convert::Infallible, net::IpAddr};
 use hyper::{server::conn::http1, service::service_fn};
@@ -69,6 +70,7 @@ pub(super) struct Shared {
     state: RwLock<Arc<State>>,
     limit: Limit,
     handshakes: Semaphore,
+    hub: Hub,
 }
 
 struct State {
@@ -116,11 +118,11 @@ impl Https {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn start(prepared: Prepared, registry: Registry) -> Result<Option<Self>, Error> {
+    pub fn start(prepared: Prepared, registry: Registry, hub: Hub) -> Result<Option<Self>, Error> {
         let Some((state, seen)) = prepared.0 else { return Ok(None) };
         let handshakes = Semaphore::new(state.settings.handshakes as usize);
         let state = RwLock::new(Arc::new(state));
-        let shared = Arc::new(Shared { registry, state, limit: Limit::default(), handshakes });
+        let shared = Arc::new(Shared { registry, state, limit: Limit::default(), handshakes, hub });
         let mut served = Self { shared, listeners: Vec::new(), seen, warned: false };
         served.listen()?;
         served.revoke();
@@ -244,7 +246,11 @@ async fn serve(stream: TcpStream, source: IpAddr, shared: Arc<Shared>, ticket: T
     let Ok(Some(stream)) = timeout(HANDSHAKE, shake).await else { return };
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let Some(Ok(client)) = leaf.map(|leaf| Presented::read(leaf)) else { return };
+    let tunnel = stream.get_ref().1.alpn_protocol() == Some(ALPN);
     let client = Arc::new(Client { shared, source, presented: client });
+    if tunnel {
+        return stream::serve(stream, &client.shared.hub, client.holder(Way::Tunnel)).await;
+    }
     let service = service_fn(move |request| {
         let client = Arc::clone(&client);
         async move { Ok::<_, Infallible>(client.respond(request).await) }

@@ -3,6 +3,7 @@ use super::presented::RevocationList;
 use crate::{
     config::auth::{Https, StaleCrl},
     lease::Credential,
+    tunnel::frame::ALPN,
 };
 use rustls::{
     RootCertStore, ServerConfig,
@@ -105,7 +106,7 @@ impl Material {
         // a resumed session would not have its certificate held against the revocation list
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![b"http/1.1".to_vec(), ALPN.to_vec()];
         Ok(Self {
             config: Arc::new(config),
             stale: lists.iter().filter_map(|list| list.next_update).min(),

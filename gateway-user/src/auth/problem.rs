@@ -107,6 +107,11 @@ impl Problem {
         Self { kind, detail: detail.to_string(), members: Map::new() }
     }
 
+    /// What it is in this case.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
     /// With a further member (RFC 9457 §3.2).
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {

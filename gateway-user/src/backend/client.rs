@@ -182,7 +182,8 @@ impl Client {
     }
 }
 
-fn tls(files: &Files) -> Result<ClientConfig, Error> {
+/// What TLS needs of them.
+pub(super) fn tls(files: &Files) -> Result<ClientConfig, Error> {
     let failed = |file: &Path| {
         let file = file.to_owned();
         move |source| Error::File { file, source }

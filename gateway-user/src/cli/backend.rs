@@ -1,5 +1,5 @@
 //! `gateway backend`: the back-end's side.
-use super::Context;
+use super::{Context, tunnel::TunnelArgs};
 use crate::{
     backend::{
         Client, Hold,
@@ -25,6 +25,8 @@ use tokio::{
 pub(super) enum Backend {
     /// Get a lease from a router and keep it open; ends with SIGTERM or Ctrl-C, and the lease too
     Hold(HoldArgs),
+    /// Open local UDP ports that lead to nodes, through an authenticated tunnel to a router
+    Tunnel(TunnelArgs),
 }
 
 #[derive(Debug, Args)]
@@ -61,7 +63,10 @@ pub(super) struct HoldArgs {
 
 impl Backend {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
-        let Self::Hold(args) = self;
+        let args = match self {
+            Self::Hold(args) => args,
+            Self::Tunnel(args) => return args.run(context),
+        };
         let files =
             Files { certificate: args.cert.clone(), key: args.key.clone(), ca: args.ca.clone() };
         let client = Client::new(&args.router, &files, args.bind)?;
@@ -149,13 +154,13 @@ fn report(context: &Context, hold: &Hold, lasts: Duration) -> anyhow::Result<()>
 }
 
 /// What ends it.
-struct End {
+pub(super) struct End {
     interrupt: Signal,
     terminate: Signal,
 }
 
 impl End {
-    fn listen() -> anyhow::Result<Self> {
+    pub(super) fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind);
         Ok(Self {
             interrupt: listen(SignalKind::interrupt())?,
@@ -163,7 +168,7 @@ impl End {
         })
     }
 
-    async fn wait(&mut self) {
+    pub(super) async fn wait(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}

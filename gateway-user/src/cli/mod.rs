@@ -14,6 +14,7 @@ mod run;
 mod show;
 mod sources;
 mod status;
+mod tunnel;
 
 use crate::{
     agent, config as configuration,

@@ -72,6 +72,8 @@ section! {
         longest: String = "1h".to_owned(),
         leases: i64 = 4,
         https: AuthHttps = AuthHttps::default(),
+        psk: AuthPsk = AuthPsk::default(),
+        tunnel: AuthTunnel = AuthTunnel::default(),
         #[serde(skip_serializing_if = "Vec::is_empty")]
         identity: Vec<AuthIdentity> = Vec::new(),
     }
@@ -88,6 +90,24 @@ section! {
         connections: i64 = 256,
         connections_per_source: i64 = 16,
         handshakes: i64 = 64,
+    }
+}
+
+section! {
+    AuthPsk {
+        listen: Vec<String> = Vec::new(),
+        keys: String = "/etc/gateway/psk.txt".to_owned(),
+        connections: i64 = 1024,
+        connections_per_source: i64 = 64,
+        handshakes: i64 = 256,
+        handshakes_per_source: i64 = 16,
+    }
+}
+
+section! {
+    AuthTunnel {
+        flows: i64 = 64,
+        idle: String = "5m".to_owned(),
     }
 }
 

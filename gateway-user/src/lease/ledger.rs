@@ -6,6 +6,7 @@ use super::{
 };
 use crate::{
     agent, allow,
+    auth::psk::keys,
     config::{Config, auth::Name, prefix},
     dataplane::{
         Maps, Pins,
@@ -215,6 +216,20 @@ impl Ledger {
         for lease in &ended {
             let (identity, source) = (&lease.identity, lease.source);
             tracing::info!(identity, "lease of {source} ended: its certificate is revoked");
+        }
+        self.settle();
+        ended.len()
+    }
+
+    /// Ends every lease whose pre-shared key is not among `valid`: gone, or another one.
+    pub fn retain_keys(&mut self, valid: &HashSet<Credential>) -> usize {
+        let gone = |lease: &Lease| {
+            lease.credential.as_ref().is_some_and(|own| keys::is_key(own) && !valid.contains(own))
+        };
+        let ended = self.table.revoke_where(clock::monotonic(), gone);
+        for lease in &ended {
+            let (identity, source) = (&lease.identity, lease.source);
+            tracing::info!(identity, "lease of {source} ended: its key is gone");
         }
         self.settle();
         ended.len()

@@ -109,6 +109,7 @@ pub struct Client<'a> {
     psk: Psk,
     from: Option<(IpAddr, u16)>,
     name: Option<String>,
+    port: Option<u16>,
     timeout: Duration,
 }
 
@@ -125,7 +126,7 @@ impl<'a> Client<'a> {
     /// A client in `namespace`.
     pub fn new(namespace: &'a Namespace, flavour: Flavour, psk: &Psk) -> Self {
         let psk = psk.clone();
-        Self { namespace, flavour, psk, from: None, name: None, timeout: HANDSHAKE }
+        Self { namespace, flavour, psk, from: None, name: None, port: None, timeout: HANDSHAKE }
     }
 
     /// Sends from an address and port; port 0 is any.
@@ -137,6 +138,12 @@ impl<'a> Client<'a> {
     /// Calls the server by a host name, which then is its SNI; no DNS is needed.
     pub fn named(mut self, name: &str) -> Self {
         self.name = Some(name.to_owned());
+        self
+    }
+
+    /// Asks at another port than the usual one.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(port);
         self
     }
 
@@ -169,8 +176,15 @@ impl<'a> Client<'a> {
         let mut child = Child::spawn(command)?;
         child.wait(self.timeout + START)?;
         let log = child.output();
-        let Some(code) = code_of(&log) else { bail!("no response: {log}") };
-        Ok(Response { code, body: fs::read(body.path())? })
+        let Some((code, line)) = response_of(&log) else { bail!("no response: {log}") };
+        let mut body = fs::read(body.path())?;
+        // what explains an error is written to the log only
+        if let Some((_, text)) = line.split_once(":: '")
+            && body.is_empty()
+        {
+            body = text.trim_end_matches('\'').as_bytes().to_vec();
+        }
+        Ok(Response { code, body })
     }
 
     fn command(&self, hosts: Option<&Path>) -> Command {
@@ -217,13 +231,20 @@ impl<'a> Client<'a> {
             (None, IpAddr::V4(address)) => write!(uri, "{address}"),
             (None, IpAddr::V6(address)) => write!(uri, "[{address}]"),
         };
+        if let Some(port) = self.port {
+            let _ = write!(uri, ":{port}");
+        }
         uri + "/" + path
     }
 }
 
-/// Code of the last response in a client's log, `v:1 t:ACK c:2.05 i:…`.
-fn code_of(log: &str) -> Option<String> {
-    let messages = log.lines().filter(|line| line.starts_with("v:1 "));
-    let mut codes = messages.flat_map(|line| line.split(' ').find_map(|w| w.strip_prefix("c:")));
-    codes.rfind(|code| code.starts_with(['2', '4', '5'])).map(str::to_owned)
+/// Code and line of the last response in a client's log, `v:1 t:ACK c:2.05 i:…`; before an error
+/// the client has said its code already, on the same line.
+fn response_of(log: &str) -> Option<(String, &str)> {
+    let messages = log.lines().filter_map(|line| line.find("v:1 ").and_then(|at| line.get(at..)));
+    let mut codes = messages.filter_map(|line| {
+        let code = line.split(' ').find_map(|word| word.strip_prefix("c:"))?;
+        Some((code.to_owned(), line))
+    });
+    codes.rfind(|(code, _)| code.starts_with(['2', '4', '5']))
 }

@@ -15,6 +15,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 pub struct Auth {
     /// With client certificates.
     pub https: Https,
+    /// With pre-shared keys.
+    pub psk: Psk,
+    /// Tunnels, of either.
+    pub tunnel: Tunnel,
     /// Policies, by who they are for; the first that matches applies.
     #[serde(rename = "identity")]
     pub identities: Vec<Identity>,
@@ -41,6 +45,33 @@ pub struct Https {
     pub connections_per_source: u32,
     /// Handshakes at once.
     pub handshakes: u32,
+}
+
+/// DTLS 1.2 with pre-shared keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Psk {
+    /// Addresses and UDP ports; none means that it is off.
+    pub listen: Vec<SocketAddr>,
+    /// Identities and their keys, a file that only root reads.
+    pub keys: PathBuf,
+    /// Associations at once.
+    pub connections: u32,
+    /// Associations of a source at once.
+    pub connections_per_source: u32,
+    /// Handshakes at once.
+    pub handshakes: u32,
+    /// Handshakes of a source at once.
+    pub handshakes_per_source: u32,
+}
+
+/// Tunnels from back-ends to nodes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Tunnel {
+    /// Flows of a tunnel at once, each a UDP socket of the router.
+    pub flows: u32,
+    /// How long a flow without packets is kept.
+    #[serde(serialize_with = "seconds")]
+    pub idle: Duration,
 }
 
 /// What becomes of clients while the revocation list is past its next update (RFC 5280 §5.1.2.5).
@@ -83,9 +114,9 @@ impl Auth {
         })
     }
 
-    /// The agent's own TCP ports for authentication.
+    /// The agent's own ports for authentication, TCP and UDP.
     pub fn ports(&self) -> Vec<u16> {
-        self.https.listen.iter().map(SocketAddr::port).collect()
+        self.https.listen.iter().chain(&self.psk.listen).map(SocketAddr::port).collect()
     }
 }
 

@@ -1,5 +1,5 @@
 //! From what is written to what it means, for authentication.
-use super::{Auth, Https, Identity, Pattern, StaleCrl};
+use super::{Auth, Https, Identity, Pattern, Psk, StaleCrl, Tunnel};
 use crate::config::{
     error::Fault,
     file::{self, Quantity},
@@ -41,7 +41,12 @@ pub(in crate::config) fn auth(
         let key = format!("auth.identity[{place}].name");
         Err(Fault::new(key, Invalid::text(&file.name, "has an entry already")))
     });
-    Ok(Auth { identities: identities.collect::<Result<_, _>>()?, https: https(&file.https)? })
+    Ok(Auth {
+        identities: identities.collect::<Result<_, _>>()?,
+        https: https(&file.https)?,
+        psk: psk(&file.psk)?,
+        tunnel: tunnel(&file.tunnel)?,
+    })
 }
 
 /// What an identity has that says nothing else.
@@ -67,6 +72,23 @@ fn https(file: &file::AuthHttps) -> Result<Https, Fault> {
         connections_per_source: count("connections_per_source", file.connections_per_source)?,
         handshakes: count("handshakes", file.handshakes)?,
     })
+}
+
+fn psk(file: &file::AuthPsk) -> Result<Psk, Fault> {
+    let count = |name: &str, value| number(&format!("auth.psk.{name}"), value, 1..=65_536);
+    Ok(Psk {
+        listen: addresses("auth.psk.listen", &file.listen)?,
+        keys: path("auth.psk.keys", &file.keys)?,
+        connections: count("connections", file.connections)?,
+        connections_per_source: count("connections_per_source", file.connections_per_source)?,
+        handshakes: count("handshakes", file.handshakes)?,
+        handshakes_per_source: count("handshakes_per_source", file.handshakes_per_source)?,
+    })
+}
+
+fn tunnel(file: &file::AuthTunnel) -> Result<Tunnel, Fault> {
+    let flows = number("auth.tunnel.flows", file.flows, 1..=4096)?;
+    Ok(Tunnel { flows, idle: span("auth.tunnel.idle", &file.idle)? })
 }
 
 fn addresses(key: &str, texts: &[String]) -> Result<Vec<SocketAddr>, Fault> {

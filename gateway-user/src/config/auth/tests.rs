@@ -32,6 +32,19 @@ fn an_identity_has_what_it_says_and_else_the_usual() {
 }
 
 #[test]
+fn ports_for_keys_are_the_agents_own() {
+    let auth = config(
+        "[auth.https]\nlisten = [\"[::]:4433\"]\n[auth.psk]\nlisten = [\"[::]:5684\"]\n\
+         keys = \"/root/psk\"\n[auth.tunnel]\nflows = 2\nidle = \"30s\"\n",
+    );
+    assert_eq!(auth.ports(), [4433, 5684]);
+    assert_eq!(auth.psk.keys, std::path::Path::new("/root/psk"));
+    assert_eq!((auth.tunnel.flows, auth.tunnel.idle), (2, Duration::from_secs(30)));
+    let wrong = refusal("[auth.psk]\nhandshakes = 0");
+    assert_eq!(wrong, "gateway.toml:2: auth.psk.handshakes = 0: expected 1 to 65536");
+}
+
+#[test]
 fn the_first_policy_that_covers_a_name_applies() {
     let auth = config(
         "[[auth.identity]]\nname = \"urn:dev:ops:1\"\n[[auth.identity]]\nname = \"*.Example\"\n",

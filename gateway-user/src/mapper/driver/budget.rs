@@ -20,7 +20,7 @@ pub struct Budgets {
 }
 
 /// What of the budgets is spent.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     budgets: Budgets,
     /// Time is counted from here.
     start: Instant,
@@ -29,18 +29,18 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    pub(super) fn new(start: Instant) -> Self {
+    pub(crate) fn new(start: Instant) -> Self {
         let budgets = Budgets::default();
         Self { budgets, start, lln: Arrivals::default(), nodes: HashMap::new() }
     }
 
     /// Puts other budgets into force; what is spent stays so.
-    pub(super) fn set(&mut self, budgets: Budgets) {
+    pub(crate) fn set(&mut self, budgets: Budgets) {
         self.budgets = budgets;
     }
 
     /// How long a datagram of so many bytes to a node has to wait.
-    pub(super) fn wait(&self, node: IpAddr, bytes: usize, now: Instant) -> Duration {
+    pub(crate) fn wait(&self, node: IpAddr, bytes: usize, now: Instant) -> Duration {
         let Budgets { node: each, lln } = &self.budgets;
         let (now, bytes) = (self.clock(now), bytes as u64);
         let mut wait = lln.wait(self.lln, now, bytes);
@@ -52,7 +52,7 @@ impl Budget {
     }
 
     /// Charges a datagram to its node and to the network.
-    pub(super) fn spend(&mut self, node: IpAddr, bytes: usize, now: Instant) {
+    pub(crate) fn spend(&mut self, node: IpAddr, bytes: usize, now: Instant) {
         let Budgets { node: each, lln } = self.budgets;
         let (now, bytes) = (self.clock(now), bytes as u64);
         self.lln = lln.spend(self.lln, now, bytes);
@@ -63,7 +63,7 @@ impl Budget {
     }
 
     /// Forgets nodes that owe nothing.
-    pub(super) fn sweep(&mut self, now: Instant) {
+    pub(crate) fn sweep(&mut self, now: Instant) {
         let now = self.clock(now);
         self.nodes.retain(|_, arrivals| arrivals.packets > now || arrivals.bytes > now);
     }

@@ -8,7 +8,7 @@
 //! timer for each connection are more memory than all the rest of it, and a wake-up through the
 //! scheduler for each record is more time than the mapping takes.
 mod accept;
-mod budget;
+pub(crate) mod budget;
 mod connection;
 mod count;
 mod io;
