@@ -64,6 +64,17 @@ pub fn whole<T>(reference: &T) -> &T {
     unsafe { &*pointer }
 }
 
+/// The same place in map memory, but one that is read afresh: what was written to it is forgotten,
+/// so that the verifier walks what follows once for all that was.
+#[inline(always)]
+pub fn apart<T>(place: &T) -> &'static T {
+    let mut pointer: *const T = place;
+    // SAFETY: the pointer comes out as it went in.
+    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
+    // SAFETY: made from the reference above, to this CPU's slot of a map, which stays.
+    unsafe { &*pointer }
+}
+
 /// The same context, but one of which the compiler does not know that it has read it before.
 #[inline(always)]
 pub fn unknown(mut ctx: *mut xdp_md) -> *mut xdp_md {

@@ -6,12 +6,13 @@
 #![expect(unsafe_code, reason = "associations are shared memory")]
 use crate::{
     flows,
-    frame::XdpFrame,
+    frame::{XdpFrame, XdpWindow},
     kernel, maps, settings,
     settle::{Outcome, Verdict},
     stage::{
         admit::{self, Admitted, Associated},
-        charge, replay,
+        charge::{self, Accounts},
+        replay,
         ring::{self, Seen},
     },
 };
@@ -22,28 +23,51 @@ use gateway_common::{
         association::{Gate, stale},
         replay::{Mark, fingerprint},
     },
-    hash::mix,
     wire::{
         dtls::Record,
         parse::{self, Plain},
     },
 };
 
-/// The verdict on a plain frame from the Internet; `None` for any other.
+/// What the straight path makes of a frame.
+pub(crate) enum Lane {
+    /// Its source is in no list.
+    Stranger,
+    /// This.
+    Decided(Verdict<Outcome>),
+    /// Nothing: it is left to the general path.
+    Open,
+}
+
+/// The verdict on a plain frame from the Internet.
 #[inline(always)]
-pub(crate) fn judge(frame: &XdpFrame) -> Option<Verdict<Outcome>> {
-    let ip = parse::plain(frame, settings::link())?;
-    if ip.protocol == parse::ICMPV6 || !settings::in_lln(&ip.destination) {
-        return None;
+pub(crate) fn judge(frame: &XdpFrame) -> Lane {
+    let Some(ip) = parse::plain(frame, settings::link()) else { return Lane::Open };
+    if ip.protocol() == parse::ICMPV6 || !settings::in_lln(&ip.destination) {
+        return Lane::Open;
     }
     let peer = filter::part(settings::key(), &ip.source);
-    if !maps::is_set(filter::bits(mix(peer))) && !admit::prefix_may_be_listed(&ip.source) {
-        return Some(Err(Reason::NoLease.into()));
+    let bits = filter::bits(peer);
+    let word = maps::filter_word(bits);
+    if !word & bits.mask != 0
+        && (word & filter::PREFIXES == 0 || !admit::prefix_may_be_listed(&ip.source))
+    {
+        return Lane::Stranger;
     }
-    if settings::in_lln(&ip.source) || ip.length > settings::max_datagram() {
+    match listed(frame, &ip, peer) {
+        Some(verdict) => Lane::Decided(verdict),
+        None => Lane::Open,
+    }
+}
+
+/// The verdict on a frame of a source that may be listed.
+#[inline(always)]
+fn listed(frame: &XdpFrame, ip: &Plain<XdpWindow<40>>, peer: u64) -> Option<Verdict<Outcome>> {
+    let length = ip.length();
+    if settings::in_lln(&ip.source) || length > settings::max_datagram() {
         return None;
     }
-    let (ports, record) = parse::sole_record(frame, &ip)?;
+    let (ports, record) = parse::sole_record(frame, ip)?;
     if !settings::is_dtls_port(ports.destination) {
         return None;
     }
@@ -56,7 +80,7 @@ pub(crate) fn judge(frame: &XdpFrame) -> Option<Verdict<Outcome>> {
     };
     let tag = flow.tag(settings::key(), peer);
     let flow = associated(tag, &flow)?;
-    datagram(frame, &ip, tag, &flow, &record)
+    datagram(frame, length, tag, &flow, &record)
 }
 
 /// The association, if it remembers its lease and that is in force.
@@ -79,7 +103,7 @@ fn associated(tag: u64, flow: &AssociationKey) -> Option<Associated> {
 #[inline(always)]
 fn datagram(
     frame: &XdpFrame,
-    ip: &Plain,
+    length: u16,
     tag: u64,
     flow: &Associated,
     record: &Record,
@@ -92,7 +116,7 @@ fn datagram(
         return None;
     }
     if settings::replay() == replay_mode::OFF {
-        return Some(pass(flow, ip.length));
+        return Some(pass(flow, length));
     }
     let print = fingerprint(frame, settings::key(), record)?;
     let mark = Mark::new(tag, record.epoch, record.sequence, progress.incarnation, print);
@@ -101,14 +125,15 @@ fn datagram(
         Err(Seen::Replayed) => return Some(Err(flow.admitted.refuse(Reason::Replayed))),
         Err(Seen::Conflict | Seen::No) => return None,
     };
-    if let Err(refusal) = charge::charge(&flow.admitted, ip.length) {
+    let accounts = Accounts::of(&flow.admitted)?;
+    if let Err(refusal) = accounts.charge(&flow.admitted, length) {
         return Some(Err(refusal));
     }
     if !ring::fill(&mark, &gap) {
         return Some(Err(flow.admitted.refuse(Reason::Replayed)));
     }
-    charge::account(&flow.admitted, ip.length);
-    flow.passed(ip.length);
+    accounts.count(flow.admitted.now, length);
+    flow.passed(length);
     Some(Ok(Outcome::Checked))
 }
 
@@ -122,7 +147,7 @@ fn is_stale(flow: &Associated, record: &Record) -> bool {
 #[inline(always)]
 fn pass(flow: &Associated, length: u16) -> Verdict<Outcome> {
     charge::charge(&flow.admitted, length)?;
-    charge::account(&flow.admitted, length);
+    charge::count(&flow.admitted, length);
     flow.passed(length);
     Ok(Outcome::Checked)
 }

@@ -1,13 +1,16 @@
 //! Every map, as `gateway_common::abi` describes it, and safe look-ups.
 #![expect(unsafe_code, reason = "map values are shared memory")]
-use crate::kernel;
+use crate::{
+    kernel,
+    stage::admit::Grant,
+};
 use aya_ebpf::{
     btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use gateway_common::{
     abi::{
-        AGENT_SLOTS, ASSOCIATIONS_DEFAULT, Association, Budget, Control,
+        AGENT_SLOTS, ASSOCIATIONS_DEFAULT, Association, AssociationKey, Budget, Control,
         EVENTS_BYTES, Event, INTERFACES_MAX, Interface, NODES_MAX, NodeState, OWN_MAX,
         PAGES_DEFAULT, POLICIES_MAX, PREFIXES_MAX, Passed, PrefixKey, SHARED_SLOTS,
         SOURCES_DEFAULT, Settings, SourceState, filter,
@@ -18,7 +21,10 @@ use gateway_common::{
         reason::{Counter, Drops},
         replay::{POSITIONS, Page, WAYS},
     },
-    wire::Address,
+    wire::{
+        Address,
+        parse::{Fields, Network},
+    },
 };
 
 // Written by the user side.
@@ -58,14 +64,32 @@ static DROPS: PerCpuArray<Drops, { INTERFACES_MAX as usize }> = PerCpuArray::new
 #[btf_map]
 static PASSED: PerCpuArray<Passed, { INTERFACES_MAX as usize }> = PerCpuArray::new();
 #[btf_map]
-static CLOCK: PerCpuArray<Instant, 1> = PerCpuArray::new();
+static CASE: PerCpuArray<Case, 1> = PerCpuArray::new();
 #[btf_map]
-static SAMPLED: PerCpuArray<u64, 64> = PerCpuArray::new();
+static CLOCK: PerCpuArray<Instant, 1> = PerCpuArray::new();
 /// Sampled drops.
 #[btf_map]
 pub static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::new();
 
-const _: () = assert!(Reason::COUNT <= 64);
+/// A packet on the general path, which has no room for it on its stack.
+pub struct Case {
+    /// Its network header.
+    pub ip: Network,
+    /// What lies above that.
+    pub upper: Fields,
+    /// Its flow.
+    pub flow: AssociationKey,
+    /// Its lease.
+    pub(crate) grant: Grant,
+}
+
+/// Where this CPU puts the packet in hand.
+#[inline(always)]
+pub fn case() -> Option<&'static mut Case> {
+    // SAFETY: this CPU's own slot, and a program is not interrupted by another on the same CPU;
+    // whoever calls this writes a field before reading it.
+    CASE.get_ptr_mut(0).map(|case| unsafe { &mut *case })
+}
 
 /// What this CPU's clock showed at a tick.
 #[repr(C)]
@@ -90,11 +114,16 @@ pub fn control() -> Option<&'static Control> {
     CONTROL.get_ptr(0).map(|control| unsafe { &*control })
 }
 
+/// The word of the filter that these bits are in.
+#[inline(always)]
+pub fn filter_word(bits: filter::Bits) -> u64 {
+    BITS.get(bits.word & crate::settings::bits_mask()).copied().unwrap_or(0)
+}
+
 /// Whether all of these filter bits are set.
 #[inline(always)]
 pub fn is_set(bits: filter::Bits) -> bool {
-    let word = BITS.get(bits.word & crate::settings::bits_mask());
-    word.is_some_and(|word| !word & bits.mask == 0)
+    !filter_word(bits) & bits.mask == 0
 }
 
 /// The lease of an address.
@@ -163,27 +192,40 @@ pub fn marks(page: u32, position: u32) -> Option<*mut u64> {
     Some(unsafe { page.cast::<u64>().add(first) })
 }
 
-/// The counter of a reason on this interface and CPU.
+/// A reason's counter on this interface and CPU, and when its next event is due in ticks.
+#[derive(Clone, Copy)]
+pub struct Tally {
+    /// The counter.
+    pub counter: *mut Counter,
+    /// When.
+    pub due: *mut u64,
+}
+
+/// The tally of a reason.
 #[inline(always)]
-pub fn drops(reason: u32) -> Option<*mut Counter> {
+pub fn drops(reason: u32) -> Option<Tally> {
     let drops = DROPS.get_ptr_mut(crate::settings::interface())?;
     // compared here, where the verifier sees it: it has seen the reason as any number
     let number = kernel::fixed(reason.into()) as usize;
-    if number >= Reason::COUNT {
-        return None;
-    }
-    // SAFETY: `Drops` is one counter a reason, in order of their numbers.
-    Some(unsafe { drops.cast::<Counter>().add(number) })
+    if number >= Reason::COUNT { None } else { Some(tally(drops, number)) }
+}
+
+/// The tally of a reason that is known when the program is compiled.
+#[inline(always)]
+pub fn drops_of(reason: Reason) -> Option<Tally> {
+    DROPS.get_ptr_mut(crate::settings::interface()).map(|drops| tally(drops, reason as usize))
+}
+
+#[inline(always)]
+fn tally(drops: *mut Drops, number: usize) -> Tally {
+    // SAFETY: a live map value; only the field's address is taken.
+    let due = unsafe { (&raw mut (*drops).due_ticks).cast::<u64>() };
+    // SAFETY: `Drops` is one counter a reason, in order of their numbers, and as many instants.
+    unsafe { Tally { counter: drops.cast::<Counter>().add(number), due: due.add(number) } }
 }
 
 /// The counters of what passes on this interface and CPU.
 #[inline(always)]
 pub fn passed() -> Option<*mut Passed> {
     PASSED.get_ptr_mut(crate::settings::interface())
-}
-
-/// When the next event of a reason is due on this CPU, in ticks.
-#[inline(always)]
-pub fn sampled(reason: u32) -> Option<*mut u64> {
-    SAMPLED.get_ptr_mut(reason)
 }

@@ -3,12 +3,15 @@
 use crate::{
     atomic, flows,
     frame::XdpFrame,
-    kernel, maps, settings,
+    kernel,
+    maps::{self, Case},
+    settings,
     settle::{Outcome, Refusal, Verdict},
     stage::{
         admit::{self, Side},
         charge::{self, spend},
         content::COAP_PORT,
+        upper,
     },
 };
 use gateway_common::{
@@ -17,7 +20,7 @@ use gateway_common::{
     hash::Key as _,
     wire::{
         Address,
-        parse::{self, Network, Upper},
+        parse::{self, Network},
     },
 };
 
@@ -27,22 +30,17 @@ const REALM_LOCAL: u8 = 3;
 /// Everything that is not the LLN's passes untouched, but for three things: CoAP to groups that
 /// nodes listen to, what is for the mapping's own ports, and floods at the agent's.
 #[inline(always)]
-pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
+pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Outcome> {
     if ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4 {
         return Ok(Outcome::Untouched);
     }
-    let Ok(upper) = parse::transport(frame, ip) else {
-        return Ok(Outcome::Untouched);
+    let (kind, found) = upper::read(frame, case);
+    let segment = match kind {
+        upper::UDP => 0,
+        upper::TCP => SEGMENT,
+        _ => return Ok(Outcome::Untouched),
     };
-    let (port, segment) = match upper {
-        Upper::Udp { ports, .. } => (ports.destination, 0),
-        Upper::Tcp { ports } => (ports.destination, SEGMENT),
-        Upper::Icmp { .. }
-        | Upper::Fragment
-        | Upper::RoutingHeader
-        | Upper::HopByHop
-        | Upper::Other => return Ok(Outcome::Untouched),
-    };
+    let port = found.ports.destination;
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
     match own_receive(&ip.source, &ip.destination, what) {
         UNTOUCHED => Ok(Outcome::Untouched),
@@ -103,8 +101,7 @@ fn mapping(source: &Address, port: u16, length: u16) -> Verdict<Outcome> {
         return Err(Reason::SpoofedSource.into());
     }
     let admitted = admit::admit(source, source, port, Side::Router)?;
-    charge::source(&admitted, length)?;
-    charge::account_source(&admitted, length);
+    charge::to_router(&admitted, length)?;
     Ok(Outcome::Checked)
 }
 

@@ -73,20 +73,27 @@ pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {
             XDP_PASS
         }
         Err(refusal) => {
-            if let Some(counter) = maps::drops(refusal.reason) {
-                // SAFETY: this CPU's own slot.
-                count(frame, unsafe { &mut *counter });
-            }
             if refusal.slot != NO_SLOT
                 && let Some(source) = maps::source_state(refusal.slot)
             {
                 // SAFETY: a word of a map value.
                 unsafe { atomic::add(&raw mut (*source).drops, 1) };
             }
-            sample(frame, refusal.reason);
+            if let Some(tally) = maps::drops(refusal.reason) {
+                drop(frame, tally, refusal.reason);
+            }
             XDP_DROP
         }
     }
+}
+
+/// The same for a stranger's packet: the path that an attack takes.
+#[inline(always)]
+pub fn stranger(frame: &XdpFrame) -> u32 {
+    if let Some(tally) = maps::drops_of(Reason::NoLease) {
+        drop(frame, tally, Reason::NoLease as u32);
+    }
+    XDP_DROP
 }
 
 #[inline(always)]
@@ -98,20 +105,19 @@ fn count(frame: &XdpFrame, counter: &mut Counter) {
 /// Ticks between two events of one reason on one CPU: ten a second at 250 Hz.
 const SAMPLE_TICKS: u64 = 25;
 
-/// Reports a drop, unless one of the same reason was reported a moment ago: a flood fills its own
-/// budget of events and no other's.
+/// Counts a drop, and reports it unless one of the same reason was reported a moment ago: a flood
+/// fills its own budget of events and no other's.
 #[inline(always)]
-fn sample(frame: &XdpFrame, reason: u32) {
-    let Some(due) = maps::sampled(reason) else {
-        return;
-    };
-    let ticks = kernel::ticks();
+fn drop(frame: &XdpFrame, tally: maps::Tally, reason: u32) {
     // SAFETY: this CPU's own slot.
-    if ticks < unsafe { *due } {
+    count(frame, unsafe { &mut *tally.counter });
+    let ticks = kernel::ticks();
+    // SAFETY: as above.
+    if ticks < unsafe { *tally.due } {
         return;
     }
     // SAFETY: as above.
-    unsafe { *due = ticks + SAMPLE_TICKS };
+    unsafe { *tally.due = ticks + SAMPLE_TICKS };
     settle_report(frame.context(), reason);
 }
 

@@ -1,23 +1,25 @@
 //! Internet side: what a packet must get through before it costs a frame on the radio.
+#![expect(unsafe_code, reason = "a global function has a symbol")]
 use crate::{
     frame::XdpFrame,
-    kernel::{self, position},
-    lane, own, settings,
+    kernel,
+    lane::{self, Lane},
+    maps, own, settings,
     settle::{self, Outcome, Verdict},
     stage::{
         admit::{self, Side},
         charge,
-        content::{self, Content},
-        related, replay,
+        content, related, replay, upper,
     },
 };
+use aya_ebpf::bindings::xdp_md;
 use gateway_common::{
     abi::AssociationKey,
     decide::Reason,
     frame::Offset,
     wire::{
         dtls,
-        parse::{self, Network, Ports},
+        parse::{self, Network},
     },
 };
 
@@ -25,14 +27,18 @@ use gateway_common::{
 #[inline(always)]
 pub fn run(frame: &XdpFrame) -> u32 {
     match lane::judge(frame) {
-        Some(verdict) => settle::settle(frame, verdict),
-        None => {
-            // nothing that the straight path has found is carried over, so that the verifier walks
-            // what follows once
-            let frame = XdpFrame::of(kernel::unknown(frame.context()));
-            settle::settle(&frame, wan(&frame))
-        }
+        Lane::Stranger => settle::stranger(frame),
+        Lane::Decided(verdict) => settle::settle(frame, verdict),
+        Lane::Open => wan_general(frame.context()),
     }
+}
+
+/// A global function in the kernel too: the verifier walks it once, whatever the straight path found.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wan_general(ctx: *mut xdp_md) -> u32 {
+    let frame = XdpFrame::of(ctx);
+    settle::settle(&frame, wan(&frame))
 }
 
 /// The verdict on a frame from the Internet.
@@ -42,31 +48,51 @@ fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
     let Ok(Some(ip)) = parse::network(frame, settings::link()) else {
         return Ok(Outcome::Untouched);
     };
+    let Some(case) = maps::case() else {
+        return Err(Reason::Malformed.into());
+    };
+    // read back from there: nothing is known any more of how it was found
+    case.ip = ip;
+    let ip = kernel::apart(&case.ip);
     // 2. Is it ours?
     if !settings::in_lln(&ip.destination) {
-        return own::check(frame, &kernel::joined(ip));
+        return own::check(frame, ip, case);
     }
     let icmp = ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4;
-    if icmp && let Some(outcome) = related::check(frame, &kernel::joined(ip))? {
+    if icmp && let Some(outcome) = related::check(frame, ip, case)? {
         return Ok(outcome);
     }
     // 3. Admission: here an attack ends.
     if !admit::may_be_listed(&ip.source) {
         return Err(Reason::NoLease.into());
     }
-    let ip = kernel::joined(ip);
     if settings::in_lln(&ip.source) {
         return Err(Reason::SpoofedSource.into());
     }
     // 4. Content.
-    let upper = parse::transport(frame, &ip).map_err(|_| Reason::Malformed)?;
-    match content::inspect(&ip, &upper)? {
-        Content::Datagram { ports, payload, end } => {
-            let (payload, end) = (position(payload.get()), position(end.get()));
-            datagram(frame, &ip, ports, payload, end)
+    let (kind, found) = upper::read(frame, case);
+    if kind == upper::MALFORMED {
+        return Err(Reason::Malformed.into());
+    }
+    if kind == upper::TCP && settings::is_mapped_port(found.ports.destination) {
+        return segment(ip, found.ports.destination);
+    }
+    if ip.length > settings::max_datagram() {
+        return Err(Reason::Oversize.into());
+    }
+    match kind {
+        upper::UDP => {
+            case.flow = AssociationKey {
+                node: ip.destination,
+                peer: ip.source,
+                node_port: found.ports.destination,
+                peer_port: found.ports.source,
+                reserved: 0,
+            };
+            datagram(frame, ip.length, kernel::apart(&case.flow), upper::bounded(found.at), upper::bounded(found.end))
         }
-        Content::Segment { port } => segment(&ip, port),
-        Content::Echo => echo(&ip),
+        upper::ICMP_ECHO => echo(ip),
+        kind => Err(content::refuse(kind).into()),
     }
 }
 
@@ -74,32 +100,25 @@ fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
 #[inline(always)]
 fn datagram(
     frame: &XdpFrame,
-    ip: &Network,
-    ports: Ports,
+    length: u16,
+    flow: &AssociationKey,
     payload: Offset,
     end: Offset,
 ) -> Verdict<Outcome> {
-    let service = content::service(ports.destination);
+    let service = content::service(flow.node_port);
     if service.is_ok() && dtls::record(frame, payload, end).is_none() {
         return Err(Reason::NotDtls.into());
     }
-    let key = AssociationKey {
-        node: ip.destination,
-        peer: ip.source,
-        node_port: ports.destination,
-        peer_port: ports.source,
-        reserved: 0,
-    };
     if let Err(reason) = service {
-        own::node_initiated(&key, reason)?;
+        own::node_initiated(flow, reason)?;
     }
-    let flow = admit::associate(frame, &key, Side::Wan)?;
+    let found = admit::associate(frame, flow, Side::Wan)?;
     // 5. Replay, 6. rate; what passes is remembered last.
-    replay::check(frame, &flow, &key, payload, end)?;
-    charge::charge(&flow.admitted, ip.length)?;
-    replay::remember(frame, &flow, payload, end)?;
-    charge::account(&flow.admitted, ip.length);
-    flow.passed(ip.length);
+    replay::check(frame, &found, flow, payload, end)?;
+    charge::charge(&found.admitted, length)?;
+    replay::remember(frame, &found, payload, end)?;
+    charge::count(&found.admitted, length);
+    found.passed(length);
     // 7. Count, and pass.
     Ok(Outcome::Checked)
 }
@@ -108,8 +127,7 @@ fn datagram(
 #[inline(always)]
 fn segment(ip: &Network, port: u16) -> Verdict<Outcome> {
     let admitted = admit::admit(&ip.source, &ip.destination, port, Side::Wan)?;
-    charge::source(&admitted, ip.length)?;
-    charge::account_source(&admitted, ip.length);
+    charge::to_router(&admitted, ip.length)?;
     Ok(Outcome::Checked)
 }
 
@@ -118,6 +136,6 @@ fn segment(ip: &Network, port: u16) -> Verdict<Outcome> {
 fn echo(ip: &Network) -> Verdict<Outcome> {
     let admitted = admit::admit(&ip.source, &ip.destination, 0, Side::Wan)?;
     charge::charge(&admitted, ip.length)?;
-    charge::account(&admitted, ip.length);
+    charge::count(&admitted, ip.length);
     Ok(Outcome::Checked)
 }

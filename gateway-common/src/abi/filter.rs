@@ -1,8 +1,5 @@
 //! The filter bits: "surely not in the allow-list", from a keyed hash and one load.
-use crate::{
-    hash::{Key, mix},
-    wire::Address,
-};
+use crate::{hash::Key, wire::Address};
 
 /// Filter bits for each entry that the allow-list can hold.
 pub const BITS_PER_SOURCE: u32 = 16;
@@ -13,20 +10,26 @@ pub const fn words(entries: u32) -> u32 {
     if words < 64 { 64 } else { words }
 }
 
+/// Set in every word while there are prefixes in the allow-list: an address without bits of its own
+/// may lie in one of them.
+pub const PREFIXES: u64 = 1 << 63;
+
 /// Bits in one word of the array: an entry sets all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bits {
     /// Which word, before it is reduced to the words there are.
     pub word: u32,
-    /// Which bits of it: up to three, so that of 200 strangers one passes them.
+    /// Which bits of it: one of each 16 of the lower 48, so that one stranger in a hundred passes.
     pub mask: u64,
 }
 
-/// The bits of a hash.
+/// The bits that follow from [`Key::part`]s.
 #[inline(always)]
-pub const fn bits(hash: u64) -> Bits {
-    let mask = 1 << (hash >> 58) | 1 << (hash >> 52 & 63) | 1 << (hash >> 46 & 63);
-    Bits { word: hash as u32, mask }
+pub const fn bits(part: u64) -> Bits {
+    // half of a finaliser: only upper bits of the product are used
+    let hash = (part ^ part >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let mask = 1 << (hash >> 60) | (1 << 16) << (hash >> 56 & 15) | (1 << 32) << (hash >> 52 & 15);
+    Bits { word: (hash >> 20) as u32, mask }
 }
 
 /// What the hash of an address, and that of a flow from it, start with.
@@ -39,12 +42,12 @@ pub fn part(key: impl Key, address: &Address) -> u64 {
 /// The bits of an address.
 #[inline(always)]
 pub fn address(key: impl Key, address: &Address) -> Bits {
-    bits(mix(part(key, address)))
+    bits(part(key, address))
 }
 
 /// The bits of a prefix of `length`, given an address that is already masked.
 #[inline(always)]
 pub fn prefix(key: impl Key, address: &Address, length: u8) -> Bits {
     let (high, low) = address.raw_words();
-    bits(key.hash([high, low, length.into()]))
+    bits(key.part(0, [high, low, length.into()]))
 }

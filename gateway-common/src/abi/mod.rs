@@ -18,7 +18,6 @@
 //! | `SEEN` | page → [`Page`](crate::decide::replay::Page) | kernel |
 //! | `DROPS` | interface → [`Drops`](crate::decide::reason::Drops), per CPU | kernel |
 //! | `PASSED` | interface → [`Passed`], per CPU | kernel |
-//! | `SAMPLED` | reason → instant of the next event, per CPU | kernel |
 //! | `EVENTS` | ring of [`Event`] | kernel |
 //!
 //! A map has one writer, so renewing a lease never loses what the kernel remembers, nor the reverse.
@@ -33,7 +32,7 @@ pub use settings::Settings;
 pub const VERSION: u32 = 2;
 
 /// Names of the pinned maps, as in `/sys/fs/bpf/gateway/`.
-pub const MAPS: [&str; 18] = [
+pub const MAPS: [&str; 17] = [
     "SETTINGS",
     "INTERFACES",
     "CONTROL",
@@ -50,7 +49,6 @@ pub const MAPS: [&str; 18] = [
     "SEEN",
     "DROPS",
     "PASSED",
-    "SAMPLED",
     "EVENTS",
 ];
 

@@ -33,10 +33,6 @@ pub struct Page {
 }
 
 const LAP: u64 = 1 << 63;
-/// Where marks of the same number and the same bytes agree, in whichever incarnation.
-const SAME_RECORD: u64 = TAG | RECORD;
-/// Where marks of the same number in the same incarnation agree.
-const SAME_PAIR: u64 = TAG | INCARNATION;
 const TAG_BITS: u32 = 29;
 const INCARNATION_BITS: u32 = 10;
 const RECORD_BITS: u32 = 24;
@@ -118,28 +114,32 @@ impl Mark {
     }
 
     /// Compares with the ways of the mark's position, read by `load`.
+    ///
+    /// The ring stands behind the ways of the first one's lap; when all are of one lap, it starts
+    /// the next. What is to be replaced is read again after all others were compared: if it is of
+    /// the lap to come, or the first way has changed, another CPU has stored something unseen.
     #[inline(always)]
     pub fn find(&self, load: impl Fn(usize) -> u64) -> Finding {
         let first = load(0);
-        // the ring stands where the lap changes; a ring of one lap starts the next
-        let (mut way, mut old, mut new) = (0, first, self.word | !first & LAP);
         let mut conflict = false;
-        let mut standing = false;
+        let mut standing = 0;
         let mut i = 0;
         while i < WAYS {
             let mark = if i == 0 { first } else { load(i) };
             let difference = mark ^ self.word;
-            if difference & SAME_RECORD == 0 {
-                return Finding::Replayed;
+            if difference & TAG == 0 {
+                if difference & RECORD == 0 {
+                    return Finding::Replayed;
+                }
+                conflict |= difference & INCARNATION == 0;
             }
-            conflict |= difference & SAME_PAIR == 0;
-            if !standing && (mark ^ first) & LAP != 0 {
-                (way, old, new) = (i, mark, self.word | first & LAP);
-                standing = true;
-            }
+            standing += 1 - ((mark ^ first) >> 63) as usize;
             i += 1;
         }
-        if load(0) != first {
+        let way = standing % WAYS;
+        let lap = if way == 0 { !first & LAP } else { first & LAP };
+        let (old, new) = (load(way), self.word | lap);
+        if old & LAP == lap || load(0) != first {
             return Finding::Moved;
         }
         Finding::New { conflict, way, old, new }

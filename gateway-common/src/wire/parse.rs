@@ -7,7 +7,7 @@ use super::{
     dtls::{RECORD_HEADER, Record, content},
     icmp,
 };
-use crate::frame::{Frame, Offset, Window as _};
+use crate::frame::{Frame, Offset, Window};
 use network_types::{
     eth::{EthHdr, EtherType},
     ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
@@ -159,18 +159,29 @@ pub fn network<F: Frame + ?Sized>(frame: &F, link: Link) -> Result<Option<Networ
 
 /// What nearly every packet of a flood and of a session is: IPv6 in a frame without or with one
 /// VLAN tag. Read with two questions to the frame, where [`network`] asks for each word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plain {
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<W> {
     /// Who sent it, or claims to.
     pub source: Address,
     /// To whom.
     pub destination: Address,
-    /// First next header.
-    pub protocol: u8,
-    /// Bytes of the whole IP datagram.
-    pub length: u16,
     /// Where the network header starts.
     pub start: Offset,
+    header: W,
+}
+
+impl<W: Window> Plain<W> {
+    /// First next header.
+    #[inline(always)]
+    pub fn protocol(&self) -> u8 {
+        self.header.byte::<6>()
+    }
+
+    /// Bytes of the whole IP datagram.
+    #[inline(always)]
+    pub fn length(&self) -> u16 {
+        self.header.short::<4>().saturating_add(Ipv6Hdr::LEN as u16)
+    }
 }
 
 /// Bytes of an Ethernet header with a VLAN tag, as far as the second EtherType.
@@ -178,7 +189,10 @@ const TAGGED: usize = EthHdr::LEN + VLAN_TAG;
 
 /// Reads a packet that [`network`] would read as the same; `None` leaves it to that.
 #[inline(always)]
-pub fn plain<F: Frame + ?Sized>(frame: &F, link: Link) -> Option<Plain> {
+pub fn plain<F: Frame + ?Sized>(
+    frame: &F,
+    link: Link,
+) -> Option<Plain<F::Window<'_, { Ipv6Hdr::LEN }>>> {
     let start = match link {
         Link::Ethernet => {
             let ethernet = frame.window::<TAGGED>(Offset::START)?;
@@ -198,32 +212,30 @@ pub fn plain<F: Frame + ?Sized>(frame: &F, link: Link) -> Option<Plain> {
     if header.byte::<0>() >> 4 != 6 || special {
         return None;
     }
-    Some(Plain {
-        source,
-        destination,
-        protocol: header.byte::<6>(),
-        length: header.short::<4>().saturating_add(Ipv6Hdr::LEN as u16),
-        start,
-    })
+    Some(Plain { source, destination, start, header })
 }
 
 /// Reads a datagram of a plain packet that is one DTLS record to its end, with epoch and sequence
 /// number in clear; `None` leaves it to [`transport`] and [`dtls::record`].
 #[inline(always)]
-pub fn sole_record<F: Frame + ?Sized>(frame: &F, ip: &Plain) -> Option<(Ports, Record)> {
+pub fn sole_record<F: Frame + ?Sized, W: Window>(
+    frame: &F,
+    ip: &Plain<W>,
+) -> Option<(Ports, Record)> {
     const HEADERS: usize = Ipv6Hdr::LEN + UdpHdr::LEN + RECORD_HEADER;
     let window = frame.window::<HEADERS>(ip.start)?;
+    let total = ip.length();
     let (length, udp) = (window.short::<59>(), window.short::<44>());
     // type:1 | version:2 | epoch:2 | sequence:6 | length:2
     let (first, last) = (window.word::<48>(), window.word::<53>());
     let content = (first >> 56) as u8;
     let known = (content::CHANGE_CIPHER_SPEC..=content::APPLICATION_DATA).contains(&content)
         && first >> 40 & 0xff00 == 0xfe00
-        && ip.protocol == UDP
+        && ip.protocol() == UDP
         && length != 0;
     let whole = u32::from(length) + (UdpHdr::LEN + RECORD_HEADER) as u32 == u32::from(udp)
-        && u32::from(udp) + Ipv6Hdr::LEN as u32 == u32::from(ip.length)
-        && frame.holds(ip.start, ip.length);
+        && u32::from(udp) + Ipv6Hdr::LEN as u32 == u32::from(total)
+        && frame.holds(ip.start, total);
     if !known || !whole {
         return None;
     }
@@ -233,7 +245,7 @@ pub fn sole_record<F: Frame + ?Sized>(frame: &F, ip: &Plain) -> Option<(Ports, R
         sequence: last >> 16,
         length,
         body: ip.start.advance(HEADERS)?,
-        end: ip.start.advance(usize::from(ip.length))?,
+        end: ip.start.advance(usize::from(total))?,
     };
     let ports = Ports { source: window.short::<40>(), destination: window.short::<42>() };
     Some((ports, record))
@@ -296,20 +308,82 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, start: Offset) -> Result<Network, Malforme
 /// What no receiver would take: a length that contradicts the packet, an endless header chain.
 #[inline(always)]
 pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Malformed> {
+    let mut fields = Fields::NONE;
+    let kind = sort(frame, ip, &mut fields)?;
+    let Fields { ports, at, end } = fields;
+    Ok(match kind {
+        Kind::Udp => Upper::Udp { ports, payload: at, end },
+        Kind::Tcp => Upper::Tcp { ports },
+        Kind::IcmpError => Upper::Icmp { kind: icmp::Kind::Error, body: at },
+        Kind::IcmpEcho => Upper::Icmp { kind: icmp::Kind::Echo, body: at },
+        Kind::IcmpNeighbour => Upper::Icmp { kind: icmp::Kind::Neighbour, body: at },
+        Kind::IcmpOther => Upper::Icmp { kind: icmp::Kind::Other, body: at },
+        Kind::Fragment => Upper::Fragment,
+        Kind::RoutingHeader => Upper::RoutingHeader,
+        Kind::HopByHop => Upper::HopByHop,
+        Kind::Other => Upper::Other,
+    })
+}
+
+/// [`Upper`] without its fields: the kernel's verifier refuses what the compiler makes of fields
+/// that only some variants have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the variants of `Upper` and `icmp::Kind`")]
+pub enum Kind {
+    Udp,
+    Tcp,
+    IcmpError,
+    IcmpEcho,
+    IcmpNeighbour,
+    IcmpOther,
+    Fragment,
+    RoutingHeader,
+    HopByHop,
+    Other,
+}
+
+/// The fields of [`Upper`], as far as its kind has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// Source and destination port.
+    pub ports: Ports,
+    /// Where the payload or an ICMP message's body starts.
+    pub at: Offset,
+    /// Where the payload ends.
+    pub end: Offset,
+}
+
+impl Fields {
+    /// None of them.
+    pub const NONE: Self =
+        Self { ports: Ports { source: 0, destination: 0 }, at: Offset::START, end: Offset::START };
+}
+
+/// [`transport`] in two parts.
+///
+/// # Errors
+/// As [`transport`].
+#[inline(always)]
+pub fn sort<F: Frame + ?Sized>(
+    frame: &F,
+    ip: &Network,
+    fields: &mut Fields,
+) -> Result<Kind, Malformed> {
     if !frame.holds(ip.start, ip.length) {
         return Err(Malformed::Truncated);
     }
     if ip.fragment {
-        return Ok(Upper::Fragment);
+        return Ok(Kind::Fragment);
     }
     let (mut next, mut at) = (ip.protocol, ip.payload);
     if !ip.v4 {
         let mut known = false;
         for _ in 0..=EXTENSIONS_MAX {
             match next {
-                HOP_BY_HOP => return Ok(Upper::HopByHop),
-                ROUTING => return Ok(Upper::RoutingHeader),
-                FRAGMENT => return Ok(Upper::Fragment),
+                HOP_BY_HOP => return Ok(Kind::HopByHop),
+                ROUTING => return Ok(Kind::RoutingHeader),
+                FRAGMENT => return Ok(Kind::Fragment),
                 DESTINATION_OPTIONS => {
                     let header = need(frame.short(at))?;
                     next = (header >> 8) as u8;
@@ -325,7 +399,7 @@ pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Ma
             return Err(Malformed::ExtensionChain);
         }
     }
-    upper(frame, ip, next, at)
+    upper(frame, ip, next, at, fields)
 }
 
 #[inline(always)]
@@ -334,7 +408,8 @@ fn upper<F: Frame + ?Sized>(
     ip: &Network,
     protocol: u8,
     at: Offset,
-) -> Result<Upper, Malformed> {
+    fields: &mut Fields,
+) -> Result<Kind, Malformed> {
     // a number: a merged segment's end is further than an offset reaches
     let end = ip.start.get() + usize::from(ip.length);
     match protocol {
@@ -346,16 +421,17 @@ fn upper<F: Frame + ?Sized>(
             if need(at.advance(length))? != end || payload > end {
                 return Err(Malformed::Length);
             }
-            Ok(Upper::Udp { ports: ports((word >> 32) as u32), payload, end })
+            *fields = Fields { ports: ports((word >> 32) as u32), at: payload, end };
+            Ok(Kind::Udp)
         }
         TCP => {
-            let ports = ports(need(frame.half(at))?);
+            fields.ports = ports(need(frame.half(at))?);
             let offset = need(frame.byte(need(at.advance(12))?))?;
             let header = usize::from(offset >> 4) * 4;
             if header < TcpHdr::LEN || at.get() + header > end {
                 return Err(Malformed::Length);
             }
-            Ok(Upper::Tcp { ports })
+            Ok(Kind::Tcp)
         }
         ICMPV4 | ICMPV6 if (protocol == ICMPV4) == ip.v4 => {
             let head = need(frame.half(at))?;
@@ -363,10 +439,15 @@ fn upper<F: Frame + ?Sized>(
             if body.get() > end {
                 return Err(Malformed::Length);
             }
-            let kind = icmp::kind(ip.v4, (head >> 24) as u8, (head >> 16) as u8, ip.hop_limit);
-            Ok(Upper::Icmp { kind, body })
+            fields.at = body;
+            Ok(match icmp::kind(ip.v4, (head >> 24) as u8, (head >> 16) as u8, ip.hop_limit) {
+                icmp::Kind::Error => Kind::IcmpError,
+                icmp::Kind::Echo => Kind::IcmpEcho,
+                icmp::Kind::Neighbour => Kind::IcmpNeighbour,
+                icmp::Kind::Other => Kind::IcmpOther,
+            })
         }
-        _ => Ok(Upper::Other),
+        _ => Ok(Kind::Other),
     }
 }
 

@@ -22,6 +22,7 @@ use gateway_common::{
 
 /// Proof that the source holds a lease in force that covers node and port.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Admitted {
     /// Where the source's counters are.
     pub(crate) slot: u32,
@@ -157,8 +158,9 @@ pub(crate) fn node_of(node: &Address) -> u32 {
 }
 
 /// What a lease in force gives.
+#[derive(Clone, Copy)]
 #[repr(C)]
-struct Grant {
+pub(crate) struct Grant {
     /// Asked for: the packet's way.
     way: u32,
     expires_ns: u64,
@@ -250,16 +252,19 @@ fn resolve(
     port: u16,
     now: u64,
     side: Side,
-) -> Verdict<(Admitted, Grant)> {
+) -> Verdict<(Admitted, &'static Grant)> {
     let (none, way) = match side {
         Side::Wan => (Reason::NoLease, INWARD),
         Side::Router => (Reason::NoLease, ROUTER),
         Side::Lln => (Reason::NotAdmitted, OUTWARD),
     };
-    let mut grant = Grant { way, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
-    let reason = match admit_look_up(source, node, port.into(), now, &mut grant) {
+    let Some(case) = maps::case() else { return Err(none.into()) };
+    case.grant = Grant { way, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
+    let code = admit_look_up(source, node, port.into(), now, &mut case.grant);
+    let grant = kernel::whole(&case.grant);
+    let reason = match code {
         GRANTED => {
-            let Grant { slot, bucket, node, policy, .. } = grant;
+            let Grant { slot, bucket, node, policy, .. } = *grant;
             return Ok((Admitted { slot, bucket, node, policy, now }, grant));
         }
         EXPIRED => Reason::LeaseExpired,
@@ -337,13 +342,13 @@ pub(crate) fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> V
     let port = if side == Side::Wan { key.node_port } else { 0 };
     let (admitted, grant) = resolve(&key.peer, &key.node, port, now, side)?;
     if let Some(state) = known {
-        renew(state, &grant, generation);
+        renew(state, grant, generation);
         return Ok(Associated { admitted, state });
     }
     let Some(state) = flows::claim(tag) else {
         return Err(admitted.refuse(Reason::Unproven));
     };
-    open(state, key, side, &grant, now);
+    open(state, key, side, grant, now);
     // SAFETY: a place that is ours alone until it is published.
     unsafe { (*state).generation = generation };
     flows::publish(state, tag);

@@ -3,13 +3,14 @@
 #![expect(unsafe_code, reason = "a function that the verifier walks by itself has a symbol")]
 use super::{
     admit::{self, node_of},
-    charge,
+    charge, upper,
 };
 use crate::{
     flows,
     frame::XdpFrame,
     kernel::{self, position},
-    maps, settings,
+    maps::{self, Case},
+    settings,
     settle::{Outcome, Verdict},
 };
 use aya_ebpf::bindings::xdp_md;
@@ -17,44 +18,39 @@ use gateway_common::{
     abi::AssociationKey,
     decide::Reason,
     frame::Offset,
-    wire::{
-        icmp,
-        parse::{self, Network, Upper},
-    },
+    wire::parse::{self, Network},
 };
 
 /// The verdict on an ICMP error or a neighbour discovery message; `None` for anything else, which
 /// needs a lease.
 #[inline(always)]
-pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Option<Outcome>> {
-    let upper = parse::transport(frame, ip).map_err(|_| Reason::Malformed)?;
-    let Upper::Icmp { kind, body } = upper else {
-        return Ok(None);
-    };
+pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Option<Outcome>> {
+    let (kind, found) = upper::read(frame, case);
     match kind {
-        icmp::Kind::Neighbour => Ok(Some(Outcome::Untouched)),
-        icmp::Kind::Error => {
+        upper::MALFORMED => Err(Reason::Malformed.into()),
+        upper::ICMP_NEIGHBOUR => Ok(Some(Outcome::Untouched)),
+        upper::ICMP_ERROR => {
             if ip.length > settings::max_datagram() {
                 return Err(Reason::Oversize.into());
             }
-            if related_quote(frame.context(), body.get()) == 0 {
+            if related_quote(frame.context(), found.at.get()) == 0 {
                 return Err(Reason::IcmpUnrelated.into());
             }
             charge::radio(node_of(&ip.destination), ip.length, kernel::now())?;
             Ok(Some(Outcome::Checked))
         }
-        icmp::Kind::Echo | icmp::Kind::Other => Ok(None),
+        _ => Ok(None),
     }
 }
 
 /// Whether the packet quoted at `body` is one that the node sent in a live flow. A global function
-/// in the kernel too: a second packet needs a stack of its own.
+/// in the kernel too: a second packet needs a stack of its own. The first one is the one in hand.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn related_quote(ctx: *mut xdp_md, body: usize) -> u32 {
+    let Some(case) = maps::case() else { return 0 };
     let frame = XdpFrame::of(ctx);
-    let Ok(Some(ip)) = parse::network(&frame, settings::link()) else { return 0 };
-    u32::from(is_related(&frame, &kernel::joined(ip), position(body)))
+    u32::from(is_related(&frame, kernel::whole(&case.ip), position(body)))
 }
 
 #[inline(always)]

@@ -21,7 +21,6 @@ pub(crate) enum Seen {
 const TRIES: usize = 4;
 
 const NEW: u32 = 0;
-const CONFLICT: u32 = 1;
 const REPLAYED: u32 = 2;
 
 /// A mark that was not there, and the word that it goes to if nothing has changed by then.
@@ -56,10 +55,11 @@ pub(crate) fn fill(mark: &Mark, gap: &Gap) -> bool {
 /// Looks for a mark; nothing changes.
 #[inline(always)]
 pub(crate) fn find(mark: &Mark) -> Seen {
-    match ring_find(mark.page, mark.position, mark.word) {
-        NEW => Seen::No,
-        CONFLICT => Seen::Conflict,
-        _ => Seen::Replayed,
+    let Some(marks) = maps::marks(mark.page, mark.position) else { return Seen::Replayed };
+    match mark.find(|way| way_of(marks, way)) {
+        Finding::Replayed => Seen::Replayed,
+        Finding::New { conflict: true, .. } => Seen::Conflict,
+        Finding::New { .. } | Finding::Moved => Seen::No,
     }
 }
 
@@ -67,17 +67,6 @@ pub(crate) fn find(mark: &Mark) -> Seen {
 #[inline(always)]
 pub(crate) fn leave(mark: &Mark) -> bool {
     ring_leave(mark.page, mark.position, mark.word) == NEW
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ring_find(page: u32, position: u32, word: u64) -> u32 {
-    let Some(marks) = maps::marks(page, position) else { return REPLAYED };
-    match (Mark { page, position, word }).find(|way| way_of(marks, way)) {
-        Finding::Replayed => REPLAYED,
-        Finding::New { conflict: true, .. } => CONFLICT,
-        Finding::New { .. } | Finding::Moved => NEW,
-    }
 }
 
 #[unsafe(no_mangle)]

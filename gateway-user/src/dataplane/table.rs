@@ -239,6 +239,7 @@ impl Grants {
         }
         if matches!(place, Place::Prefix(_)) {
             self.announce_lengths()?;
+            self.announce_prefixes()?;
         }
         Ok(true)
     }
@@ -329,13 +330,22 @@ impl Grants {
             let bits = self.bits_of(place);
             *words.entry(bits.word & self.settings.bits_mask).or_default() |= bits.mask;
         }
-        for index in 0..self.bits.len() {
-            let wanted = words.get(&index).copied().unwrap_or(0);
+        let any = self.leases.keys().any(|place| matches!(place, Place::Prefix(_)));
+        let prefixes = if any { filter::PREFIXES } else { 0 };
+        // the first word last: what is interrupted here is done again
+        for index in (0..self.bits.len()).rev() {
+            let wanted = words.get(&index).copied().unwrap_or(0) | prefixes;
             if self.bits.get(&index, 0).map_err(named("BITS"))?.0 != wanted {
                 self.bits.set(index, Plain(wanted), 0).map_err(named("BITS"))?;
             }
         }
         self.announce_lengths()
+    }
+
+    /// Has every filter word tell that there are prefixes, if the first one does not yet.
+    fn announce_prefixes(&mut self) -> Result<()> {
+        let first = self.bits.get(&0, 0).map_err(named("BITS"))?.0;
+        if first & filter::PREFIXES == 0 { self.rebuild_bits() } else { Ok(()) }
     }
 
     /// Tells the programs which prefix lengths there are, longest first.
