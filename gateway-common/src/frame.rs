@@ -68,6 +68,8 @@ pub trait Frame {
 /// Bytes of a frame that are known to be there, read at places that are known when the program is
 /// compiled: one past the window does not compile.
 pub trait Window: Copy {
+    /// A part of the window.
+    type Part<const N: usize>: Window;
     /// One byte.
     fn byte<const AT: usize>(self) -> u8;
     /// Two bytes, most significant first.
@@ -76,9 +78,21 @@ pub trait Window: Copy {
     fn word<const AT: usize>(self) -> u64;
     /// An IPv6 address.
     fn address<const AT: usize>(self) -> Address;
+    /// The `N` bytes from `AT` on.
+    fn part<const AT: usize, const N: usize>(self) -> Self::Part<N>;
+    /// The same window, but one of which the compiler does not know what was read from it: better
+    /// read again than kept.
+    fn afresh(self) -> Self {
+        self
+    }
 }
 
-impl<const N: usize> Window for &[u8; N] {
+impl<'a, const N: usize> Window for &'a [u8; N] {
+    type Part<const M: usize> = &'a [u8; M];
+    fn part<const AT: usize, const M: usize>(self) -> &'a [u8; M] {
+        const { assert!(AT + M <= N, "the window ends before this") };
+        self.get(AT..).and_then(<[u8]>::first_chunk).unwrap_or(&[0; M])
+    }
     fn byte<const AT: usize>(self) -> u8 {
         let [byte] = piece::<AT, 1, N>(self);
         byte

@@ -1,7 +1,8 @@
 //! The keyed hash behind filter bits, shared buckets, associations and record fingerprints.
 //!
-//! NH (Black et al., "UMAC", CRYPTO '99) with a finaliser: one multiplication a word, none of which
-//! waits for another, because a flood pays for it. It is no MAC. Its secret is drawn when the maps
+//! In the manner of NH (Black et al., "UMAC", CRYPTO '99), with a finaliser: each word, under its
+//! own secret, is multiplied with its upper half, and no multiplication waits for another, because
+//! a flood pays for it. It is no MAC. Its secret is drawn when the maps
 //! are made and never leaves the router, so a sender can neither choose a slot nor make two of his
 //! records look alike, and gets no answer to learn from.
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -22,7 +23,7 @@ pub trait Key: Copy {
         while i < N {
             #[expect(clippy::indexing_slicing, reason = "i < N")]
             let word = words[i] ^ self.lane(first + i);
-            sum = sum.wrapping_add((word & 0xffff_ffff).wrapping_mul(word >> 32));
+            sum = sum.wrapping_add(word.wrapping_mul(word >> 32));
             i += 1;
         }
         sum
@@ -52,6 +53,12 @@ pub const fn mix(x: u64) -> u64 {
     let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)
+}
+
+/// Half of [`mix`]: upper bits of the result depend on every bit, lower ones do not.
+#[inline(always)]
+pub const fn fold(x: u64) -> u64 {
+    (x ^ (x >> 32)).wrapping_mul(0xbf58_476d_1ce4_e5b9)
 }
 
 impl HashKey {

@@ -6,8 +6,8 @@
 #![expect(unsafe_code, reason = "associations are shared memory")]
 use crate::{
     flows,
-    frame::{XdpFrame, XdpWindow},
-    kernel, maps, settings,
+    frame::XdpFrame,
+    kernel, maps, own, settings,
     settle::{Outcome, Verdict},
     stage::{
         admit::{self, Admitted, Associated},
@@ -23,6 +23,7 @@ use gateway_common::{
         association::{Gate, stale},
         replay::{Mark, fingerprint},
     },
+    frame::Window,
     wire::{
         dtls::Record,
         parse::{self, Plain},
@@ -43,14 +44,19 @@ pub(crate) enum Lane {
 #[inline(always)]
 pub(crate) fn judge(frame: &XdpFrame) -> Lane {
     let Some(ip) = parse::plain(frame, settings::link()) else { return Lane::Open };
-    if ip.protocol() == parse::ICMPV6 || !settings::in_lln(&ip.destination) {
+    if ip.protocol() == parse::ICMPV6 {
         return Lane::Open;
     }
-    let peer = filter::part(settings::key(), &ip.source);
+    if !settings::in_lln(&ip.destination()) {
+        return elsewhere(frame, &ip.afresh());
+    }
+    let peer = filter::part(settings::key(), &ip.source());
     let bits = filter::bits(peer);
     let word = maps::filter_word(bits);
+    // the addresses are read again: kept, they would cost a stranger's packet room on the stack
+    let ip = ip.afresh();
     if !word & bits.mask != 0
-        && (word & filter::PREFIXES == 0 || !admit::prefix_may_be_listed(&ip.source))
+        && (word & filter::PREFIXES == 0 || !admit::prefix_may_be_listed(&ip.source()))
     {
         return Lane::Stranger;
     }
@@ -60,27 +66,40 @@ pub(crate) fn judge(frame: &XdpFrame) -> Lane {
     }
 }
 
-/// The verdict on a frame of a source that may be listed.
+/// A frame that is not the LLN's, unless its port is of interest.
 #[inline(always)]
-fn listed(frame: &XdpFrame, ip: &Plain<XdpWindow<40>>, peer: u64) -> Option<Verdict<Outcome>> {
-    let length = ip.length();
-    if settings::in_lln(&ip.source) || length > settings::max_datagram() {
+fn elsewhere<W: Window>(frame: &XdpFrame, ip: &Plain<W>) -> Lane {
+    let untouched = match ip.protocol() {
+        parse::UDP | parse::TCP => {
+            parse::plain_ports(frame, ip).is_some_and(|ports| !own::knows(ports.destination))
+        }
+        parse::DESTINATION_OPTIONS => false,
+        _ => true,
+    };
+    if untouched { Lane::Decided(Ok(Outcome::Untouched)) } else { Lane::Open }
+}
+
+/// The verdict on a frame of a source that may be listed.
+///
+/// That the source is no node's address and the port one of DTLS was seen when the association was
+/// opened, and when its lease was last looked up, which is after the programs were last loaded.
+#[inline(always)]
+fn listed<W: Window>(frame: &XdpFrame, ip: &Plain<W>, peer: u64) -> Option<Verdict<Outcome>> {
+    let length = u32::from(ip.payload_length()) + 40;
+    if length > u32::from(settings::max_datagram()) {
         return None;
     }
     let (ports, record) = parse::sole_record(frame, ip)?;
-    if !settings::is_dtls_port(ports.destination) {
-        return None;
-    }
     let flow = AssociationKey {
-        node: ip.destination,
-        peer: ip.source,
+        node: ip.destination(),
+        peer: ip.source(),
         node_port: ports.destination,
         peer_port: ports.source,
         reserved: 0,
     };
     let tag = flow.tag(settings::key(), peer);
     let flow = associated(tag, &flow)?;
-    datagram(frame, length, tag, &flow, &record)
+    datagram(frame, length as u16, tag, &flow, &record)
 }
 
 /// The association, if it remembers its lease and that is in force.

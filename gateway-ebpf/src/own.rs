@@ -41,12 +41,24 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Outc
         _ => return Ok(Outcome::Untouched),
     };
     let port = found.ports.destination;
+    if !knows(port) {
+        return Ok(Outcome::Untouched);
+    }
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
     match own_receive(&ip.source, &ip.destination, what) {
         UNTOUCHED => Ok(Outcome::Untouched),
         CHECKED => Ok(Outcome::Checked),
         word => Err(Refusal::from_word(word)),
     }
+}
+
+/// Whether [`check`] may have anything to say on a packet to this port.
+#[inline(always)]
+pub(crate) fn knows(port: u16) -> bool {
+    port == COAP_PORT
+        || settings::is_dtls_port(port)
+        || settings::is_agent_port(port)
+        || settings::is_mapper_port(port)
 }
 
 /// Set in what [`own_receive`] is told of a packet when it is TCP; below it is the port, and its

@@ -1,5 +1,8 @@
 //! The filter bits: "surely not in the allow-list", from a keyed hash and one load.
-use crate::{hash::Key, wire::Address};
+use crate::{
+    hash::{Key, fold},
+    wire::Address,
+};
 
 /// Filter bits for each entry that the allow-list can hold.
 pub const BITS_PER_SOURCE: u32 = 16;
@@ -26,8 +29,7 @@ pub struct Bits {
 /// The bits that follow from [`Key::part`]s.
 #[inline(always)]
 pub const fn bits(part: u64) -> Bits {
-    // half of a finaliser: only upper bits of the product are used
-    let hash = (part ^ part >> 32).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let hash = fold(part);
     let mask = 1 << (hash >> 60) | (1 << 16) << (hash >> 56 & 15) | (1 << 32) << (hash >> 52 & 15);
     Bits { word: (hash >> 20) as u32, mask }
 }

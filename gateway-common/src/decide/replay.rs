@@ -12,7 +12,7 @@
 //! word that every contender would change next: two CPUs with the same record cannot both win.
 use crate::{
     frame::Frame,
-    hash::{Key, mix},
+    hash::{Key, fold, mix},
     wire::dtls::{Hello, Record},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -159,7 +159,7 @@ pub fn fingerprint<F: Frame + ?Sized>(
     }
     let head = frame.word(record.body)?;
     let (first, last) = frame.address(frame.before(record.end, 16)?)?.raw_words();
-    Some(key.hash([head.wrapping_add(u64::from(record.length)), first, last]))
+    Some(fold(key.part(0, [head.wrapping_add(u64::from(record.length)), first, last])))
 }
 
 /// The keyed hash of a plaintext ClientHello's random.

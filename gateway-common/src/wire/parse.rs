@@ -107,7 +107,8 @@ const VLAN_TAG: usize = 4;
 const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
 const ROUTING: u8 = IpProto::Ipv6Route as u8;
 const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
-const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
+/// IPv6 destination options' number: behind them is another header.
+pub const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 /// UDP's protocol number.
 pub const UDP: u8 = IpProto::Udp as u8;
 /// TCP's protocol number.
@@ -158,65 +159,88 @@ pub fn network<F: Frame + ?Sized>(frame: &F, link: Link) -> Result<Option<Networ
 }
 
 /// What nearly every packet of a flood and of a session is: IPv6 in a frame without or with one
-/// VLAN tag. Read with two questions to the frame, where [`network`] asks for each word.
+/// VLAN tag. Read with one question to the frame, where [`network`] asks for each word.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain<W> {
-    /// Who sent it, or claims to.
-    pub source: Address,
-    /// To whom.
-    pub destination: Address,
     /// Where the network header starts.
     pub start: Offset,
     header: W,
 }
 
 impl<W: Window> Plain<W> {
+    /// Who sent it, or claims to.
+    #[inline(always)]
+    pub fn source(&self) -> Address {
+        self.header.address::<8>()
+    }
+
+    /// To whom.
+    #[inline(always)]
+    pub fn destination(&self) -> Address {
+        self.header.address::<24>()
+    }
+
     /// First next header.
     #[inline(always)]
     pub fn protocol(&self) -> u8 {
         self.header.byte::<6>()
     }
 
-    /// Bytes of the whole IP datagram.
+    /// Bytes of the IP datagram behind its header.
     #[inline(always)]
-    pub fn length(&self) -> u16 {
-        self.header.short::<4>().saturating_add(Ipv6Hdr::LEN as u16)
+    pub fn payload_length(&self) -> u16 {
+        self.header.short::<4>()
+    }
+
+    /// The same, to be read again.
+    #[inline(always)]
+    pub fn afresh(&self) -> Self {
+        Self { start: self.start, header: self.header.afresh() }
     }
 }
 
 /// Bytes of an Ethernet header with a VLAN tag, as far as the second EtherType.
 const TAGGED: usize = EthHdr::LEN + VLAN_TAG;
+/// Bytes of headers that plain packets are read from.
+const PLAIN: usize = TAGGED + Ipv6Hdr::LEN;
+
+/// A header in a window of a frame.
+type Part<'a, F, const N: usize> = <<F as Frame>::Window<'a, PLAIN> as Window>::Part<N>;
 
 /// Reads a packet that [`network`] would read as the same; `None` leaves it to that.
 #[inline(always)]
 pub fn plain<F: Frame + ?Sized>(
     frame: &F,
     link: Link,
-) -> Option<Plain<F::Window<'_, { Ipv6Hdr::LEN }>>> {
-    let start = match link {
-        Link::Ethernet => {
-            let ethernet = frame.window::<TAGGED>(Offset::START)?;
-            let at = match ethernet.short::<12>() {
-                IPV6 => EthHdr::LEN,
-                CUSTOMER_TAG if ethernet.short::<16>() == IPV6 => TAGGED,
-                _ => return None,
-            };
-            Offset::START.advance(at)?
-        }
-        Link::Ip => Offset::START,
+) -> Option<Plain<Part<'_, F, { Ipv6Hdr::LEN }>>> {
+    let window = frame.window::<PLAIN>(Offset::START)?;
+    let (start, header) = match link {
+        Link::Ip => (0, window.part::<0, { Ipv6Hdr::LEN }>()),
+        Link::Ethernet => match window.short::<12>() {
+            IPV6 => (EthHdr::LEN, window.part::<{ EthHdr::LEN }, { Ipv6Hdr::LEN }>()),
+            CUSTOMER_TAG if window.short::<16>() == IPV6 => {
+                (TAGGED, window.part::<TAGGED, { Ipv6Hdr::LEN }>())
+            }
+            _ => return None,
+        },
     };
-    let header = frame.window::<{ Ipv6Hdr::LEN }>(start)?;
-    let (source, destination) = (header.address::<8>(), header.address::<24>());
-    // whatever starts with eight zeros is left to those who know IPv4-mapped addresses
-    let special = source.raw_words().0 == 0 || destination.raw_words().0 == 0;
-    if header.byte::<0>() >> 4 != 6 || special {
-        return None;
-    }
-    Some(Plain { source, destination, start, header })
+    let plain = Plain { start: Offset::START.advance(start)?, header };
+    // what starts with eight zeros is left to those who know IPv4-mapped addresses
+    let ordinary = header.byte::<0>() >> 4 == 6
+        && plain.destination().raw_words().0 != 0
+        && plain.source().raw_words().0 != 0;
+    ordinary.then_some(plain)
+}
+
+/// Ports of a plain packet whose first next header is UDP or TCP.
+#[inline(always)]
+pub fn plain_ports<F: Frame + ?Sized, W: Window>(frame: &F, ip: &Plain<W>) -> Option<Ports> {
+    let window = frame.window::<{ Ipv6Hdr::LEN + 4 }>(ip.start)?;
+    Some(Ports { source: window.short::<40>(), destination: window.short::<42>() })
 }
 
 /// Reads a datagram of a plain packet that is one DTLS record to its end, with epoch and sequence
-/// number in clear; `None` leaves it to [`transport`] and [`dtls::record`].
+/// number in clear; `None` leaves it to [`transport`] and [`super::dtls::record`].
 #[inline(always)]
 pub fn sole_record<F: Frame + ?Sized, W: Window>(
     frame: &F,
@@ -224,19 +248,22 @@ pub fn sole_record<F: Frame + ?Sized, W: Window>(
 ) -> Option<(Ports, Record)> {
     const HEADERS: usize = Ipv6Hdr::LEN + UdpHdr::LEN + RECORD_HEADER;
     let window = frame.window::<HEADERS>(ip.start)?;
-    let total = ip.length();
-    let (length, udp) = (window.short::<59>(), window.short::<44>());
     // type:1 | version:2 | epoch:2 | sequence:6 | length:2
     let (first, last) = (window.word::<48>(), window.word::<53>());
+    let (udp, length) = (window.short::<44>(), last as u16);
     let content = (first >> 56) as u8;
-    let known = (content::CHANGE_CIPHER_SPEC..=content::APPLICATION_DATA).contains(&content)
-        && first >> 40 & 0xff00 == 0xfe00
-        && ip.protocol() == UDP
-        && length != 0;
-    let whole = u32::from(length) + (UdpHdr::LEN + RECORD_HEADER) as u32 == u32::from(udp)
-        && u32::from(udp) + Ipv6Hdr::LEN as u32 == u32::from(total)
-        && frame.holds(ip.start, total);
-    if !known || !whole {
+    if !(content::CHANGE_CIPHER_SPEC..=content::APPLICATION_DATA).contains(&content)
+        || first >> 40 & 0xff00 != 0xfe00
+        || window.byte::<6>() != UDP
+        || window.short::<4>() != udp
+        || u32::from(length) + (UdpHdr::LEN + RECORD_HEADER) as u32 != u32::from(udp)
+        || length == 0
+    {
+        return None;
+    }
+    let total = Ipv6Hdr::LEN + usize::from(udp);
+    let end = ip.start.advance(total)?;
+    if !frame.holds(ip.start, total as u16) {
         return None;
     }
     let record = Record {
@@ -245,10 +272,9 @@ pub fn sole_record<F: Frame + ?Sized, W: Window>(
         sequence: last >> 16,
         length,
         body: ip.start.advance(HEADERS)?,
-        end: ip.start.advance(usize::from(total))?,
+        end,
     };
-    let ports = Ports { source: window.short::<40>(), destination: window.short::<42>() };
-    Some((ports, record))
+    Some((Ports { source: window.short::<40>(), destination: window.short::<42>() }, record))
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use super::{
     links::{self, Link},
     maps::named,
     object::{self, Capacity},
-    pins,
+    pins, table,
 };
 use aya::{
     Ebpf,
@@ -170,6 +170,8 @@ pub fn start(
         running.attached.push(attached);
         running.objects.push(object);
     }
+    // what flows remember of their leases was found by the programs before these
+    table::renew(&maps)?;
     running.released = release(pins, &maps, &places)?;
     if renewed {
         adopt(pins, &home)?;

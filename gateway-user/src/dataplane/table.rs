@@ -375,10 +375,22 @@ impl Grants {
     }
 
     fn bump(&mut self) -> Result<()> {
-        let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
-        control.generation += 1;
-        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))
+        bump(&mut self.control)
     }
+}
+
+/// Has every association ask for its lease again.
+///
+/// # Errors
+/// [`Error::Map`].
+pub fn renew(maps: &Maps) -> Result<()> {
+    bump(&mut maps.table("CONTROL")?)
+}
+
+fn bump(control: &mut Table<Control>) -> Result<()> {
+    let mut record = control.get(&0, 0).map_err(named("CONTROL"))?.0;
+    record.generation += 1;
+    control.set(0, Plain(record), 0).map_err(named("CONTROL"))
 }
 
 fn is_full(error: &aya::maps::MapError) -> bool {
