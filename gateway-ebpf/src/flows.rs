@@ -30,15 +30,11 @@ fn holds(state: *const Association, tag: u64, flow: &AssociationKey) -> bool {
         return false;
     }
     // SAFETY: as above; a place that is being written has another tag.
-    let found: [u64; 5] = zerocopy::transmute!(unsafe { (*state).flow });
-    let wanted: [u64; 5] = zerocopy::transmute!(*flow);
-    let mut difference = 0;
-    let mut i = 0;
-    while i < 5 {
-        difference |= found[i] ^ wanted[i];
-        i += 1;
-    }
-    difference == 0
+    let state = unsafe { &*state };
+    let ((a, b), (c, d)) = (state.node.raw_words(), flow.node.raw_words());
+    let ((e, f), (g, h)) = (state.peer.raw_words(), flow.peer.raw_words());
+    let ports = state.node_port == flow.node_port && state.peer_port == flow.peer_port;
+    ports && (a ^ c) | (b ^ d) | (e ^ g) | (f ^ h) == 0
 }
 
 /// What is remembered of a flow.

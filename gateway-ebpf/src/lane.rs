@@ -98,8 +98,10 @@ fn listed<W: Window>(frame: &XdpFrame, ip: &Plain<W>, peer: u64) -> Option<Verdi
         reserved: 0,
     };
     let tag = flow.tag(settings::key(), peer);
+    let place = Mark::place(tag, record.epoch, record.sequence);
+    let marks = ring::touch(Mark::page(place, record.sequence))?;
     let flow = associated(tag, &flow)?;
-    datagram(frame, length as u16, tag, &flow, &record)
+    datagram(frame, length as u16, &flow, &record, (place, marks))
 }
 
 /// The association, if it remembers its lease and that is in force.
@@ -114,7 +116,7 @@ fn associated(tag: u64, flow: &AssociationKey) -> Option<Associated> {
         return None;
     }
     let (slot, bucket) = (known.slot, known.bucket);
-    let (node, policy) = (known.node, known.policy);
+    let (node, policy) = (known.node_slot.into(), known.policy.into());
     Some(Associated { admitted: Admitted { slot, bucket, node, policy, now }, state })
 }
 
@@ -123,9 +125,9 @@ fn associated(tag: u64, flow: &AssociationKey) -> Option<Associated> {
 fn datagram(
     frame: &XdpFrame,
     length: u16,
-    tag: u64,
     flow: &Associated,
     record: &Record,
+    (place, marks): (u64, *mut u64),
 ) -> Option<Verdict<Outcome>> {
     let progress = replay::progress(flow.state);
     if record.epoch == 0 || !matches!(progress.gate(record), Gate::Open) {
@@ -138,8 +140,8 @@ fn datagram(
         return Some(pass(flow, length));
     }
     let print = fingerprint(frame, settings::key(), record)?;
-    let mark = Mark::new(tag, record.epoch, record.sequence, progress.incarnation, print);
-    let gap = match ring::gap(&mark) {
+    let mark = Mark::at(place, record.sequence, progress.incarnation, print);
+    let gap = match ring::gap(&mark, marks) {
         Ok(gap) => gap,
         Err(Seen::Replayed) => return Some(Err(flow.admitted.refuse(Reason::Replayed))),
         Err(Seen::Conflict | Seen::No) => return None,
@@ -160,7 +162,7 @@ fn datagram(
 fn is_stale(flow: &Associated, record: &Record) -> bool {
     // SAFETY: a live association; words that are read on their own.
     let state = unsafe { &*flow.state };
-    stale(state.confirmed_epoch as u16, state.confirmed_next, record.epoch, record.sequence)
+    stale(state.confirmed_epoch, state.confirmed_next, record.epoch, record.sequence)
 }
 
 #[inline(always)]

@@ -45,20 +45,23 @@ static POLICIES: Array<Policy, { POLICIES_MAX as usize }> = Array::new();
 #[btf_map]
 static OWN: HashMap<Address, u32, { OWN_MAX as usize }> = HashMap::new();
 
+/// `BPF_F_MMAPABLE`: the values start at a page, so that those of 64 bytes lie in a cache line each.
+const ALIGNED: usize = 1 << 10;
+
 // Written by the programs.
 #[btf_map]
-static SOURCE_STATE: Array<SourceState, { (SOURCES_DEFAULT + SHARED_SLOTS) as usize }> =
+static SOURCE_STATE: Array<SourceState, { (SOURCES_DEFAULT + SHARED_SLOTS) as usize }, ALIGNED> =
     Array::new();
 #[btf_map]
-static NODES: Array<NodeState, { NODES_MAX as usize }> = Array::new();
+static NODES: Array<NodeState, { NODES_MAX as usize }, ALIGNED> = Array::new();
 #[btf_map]
 static LLN: Array<Budget, 1> = Array::new();
 #[btf_map]
 static AGENT: Array<u64, { AGENT_SLOTS as usize }> = Array::new();
 #[btf_map]
-static ASSOCIATIONS: Array<Association, { ASSOCIATIONS_DEFAULT as usize }> = Array::new();
+static ASSOCIATIONS: Array<Association, { ASSOCIATIONS_DEFAULT as usize }, ALIGNED> = Array::new();
 #[btf_map]
-static SEEN: Array<Page, { PAGES_DEFAULT as usize }> = Array::new();
+static SEEN: Array<Page, { PAGES_DEFAULT as usize }, ALIGNED> = Array::new();
 #[btf_map]
 static DROPS: PerCpuArray<Drops, { INTERFACES_MAX as usize }> = PerCpuArray::new();
 #[btf_map]

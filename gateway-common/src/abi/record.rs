@@ -134,7 +134,7 @@ impl AssociationKey {
 /// Places where a flow may lie, from the one that its tag gives on.
 pub const ASSOCIATION_WAYS: u32 = 8;
 
-/// What is remembered of a flow. What each packet needs comes first.
+/// What is remembered of a flow: two lines of a cache, of which the first is what packets need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Association {
@@ -147,33 +147,44 @@ pub struct Association {
     pub expires_ns: u64,
     /// How far it has come.
     pub progress: Progress,
-    /// The lease's policy.
-    pub policy: u32,
     /// Where the source's counters are.
     pub slot: u32,
     /// Where the source's budget is: its own slot, or a shared one inside a prefix.
     pub bucket: u32,
+    /// The lease's policy.
+    pub policy: u16,
     /// Where the node's budget is.
-    pub node: u32,
-    /// When a packet of it last passed, in ns of the kernel's monotonic clock.
-    pub last_seen_ns: u64,
+    pub node_slot: u16,
+    /// The epoch of the node's last report.
+    pub confirmed_epoch: u16,
+    /// Zero.
+    pub reserved: u16,
     /// Lowest sequence number that the node still waits for, by its own report.
     pub confirmed_next: u64,
-    /// The epoch of that report.
-    pub confirmed_epoch: u32,
+    /// When a packet of it last passed, in ns of the kernel's monotonic clock.
+    pub last_seen_ns: u64,
+    /// The node's address.
+    pub node: Address,
+    /// The back-end's address.
+    pub peer: Address,
+    /// The node's port, host order.
+    pub node_port: u16,
+    /// The back-end's port, host order.
+    pub peer_port: u16,
     /// Tells ServerHellos apart.
     pub hello: u32,
-    /// Whose flow it is.
-    pub flow: AssociationKey,
     /// Arrival time of the budget for unproven records.
     pub unproven_ns: u64,
     /// Until when conflicts pass (record mode), after one was dropped.
     pub record_mode_until_ns: u64,
     /// Bytes into the LLN before the back-end's address was proved.
-    pub bytes_in: u64,
+    pub bytes_in: u32,
     /// Bytes out of the LLN before the back-end's address was proved.
-    pub bytes_out: u64,
+    pub bytes_out: u32,
 }
+
+const _: () = assert!(size_of::<Association>() == 128);
+const _: () = assert!(super::NODES_MAX <= 1 << 16 && super::POLICIES_MAX <= 1 << 16);
 
 impl Association {
     /// The tag of an unused place.

@@ -100,13 +100,32 @@ impl Mark {
         incarnation: u32,
         fingerprint: u64,
     ) -> Self {
+        Self::at(Self::place(association, epoch, sequence), sequence, incarnation, fingerprint)
+    }
+
+    /// What tells where the mark lies, before anything is known of the record's bytes.
+    #[inline(always)]
+    pub const fn place(association: u64, epoch: u16, sequence: u64) -> u64 {
         let block = (epoch as u64) << 43 | sequence >> 5;
-        let hash = mix(association.wrapping_add(block));
+        mix(association.wrapping_add(block))
+    }
+
+    /// Page and position of a [`Mark::place`].
+    #[inline(always)]
+    pub const fn page(place: u64, sequence: u64) -> (u32, u32) {
+        (place as u32, (sequence as u32 ^ (place >> 59) as u32) % POSITIONS as u32)
+    }
+
+    /// The mark of a record at its [`Mark::place`].
+    #[inline(always)]
+    pub const fn at(place: u64, sequence: u64, incarnation: u32, fingerprint: u64) -> Self {
+        let hash = place;
+        let (page, position) = Self::page(place, sequence);
         let tag = hash >> 30 << (64 - TAG_BITS) >> (64 - TAG_BITS) | 1;
         let incarnation = incarnation as u64 & ((1 << INCARNATION_BITS) - 1);
         Self {
-            page: hash as u32,
-            position: (sequence as u32 ^ (hash >> 59) as u32) % POSITIONS as u32,
+            page,
+            position,
             word: tag << (INCARNATION_BITS + RECORD_BITS)
                 | incarnation << RECORD_BITS
                 | fingerprint >> (64 - RECORD_BITS),

@@ -300,7 +300,7 @@ impl Associated {
         let progress = unsafe { atomic::load((&raw const (*state).progress).cast()) };
         if !Progress::from_bits(progress).address_proved() {
             // SAFETY: a word of a map value.
-            unsafe { atomic::add(&raw mut (*state).bytes_in, length.into()) };
+            unsafe { atomic::add_half(&raw mut (*state).bytes_in, length.into()) };
         }
         // SAFETY: as above.
         unsafe { atomic::store(&raw mut (*state).last_seen_ns, self.admitted.now) };
@@ -331,7 +331,7 @@ pub(crate) fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> V
         let known = unsafe { &*state };
         if known.generation == generation && now < known.expires_ns {
             let (slot, bucket) = (known.slot, known.bucket);
-            let (node, policy) = (known.node, known.policy);
+            let (node, policy) = (known.node_slot.into(), known.policy.into());
             return Ok(Associated {
                 admitted: Admitted { slot, bucket, node, policy, now },
                 state,
@@ -368,10 +368,10 @@ fn renew(state: *mut Association, grant: &Grant, generation: u64) {
     // and looks the lease up for itself.
     let state = unsafe { &mut *state };
     state.expires_ns = grant.expires_ns;
-    state.policy = grant.policy;
+    state.policy = grant.policy as u16;
     state.slot = grant.slot;
     state.bucket = grant.bucket;
-    state.node = grant.node;
+    state.node_slot = grant.node as u16;
     // SAFETY: a word of a map value; volatile, so that it is written last.
     unsafe { atomic::store(&raw mut state.generation, generation) };
 }
@@ -383,11 +383,15 @@ fn open(state: *mut Association, flow: &AssociationKey, side: Side, grant: &Gran
     // SAFETY: a place that is ours alone until it is published.
     let association = unsafe { &mut *state };
     association.expires_ns = grant.expires_ns;
-    association.policy = grant.policy;
+    association.policy = grant.policy as u16;
     association.slot = grant.slot;
     association.bucket = grant.bucket;
-    association.node = grant.node;
-    association.flow = *flow;
+    association.node_slot = grant.node as u16;
+    association.node = flow.node;
+    association.peer = flow.peer;
+    association.node_port = flow.node_port;
+    association.peer_port = flow.peer_port;
+    association.reserved = 0;
     // unlike that of any forgotten association on the same ports
     association.progress = Progress::new((now >> 22) as u32, flags);
     association.unproven_ns = 0;

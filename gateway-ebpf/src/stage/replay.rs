@@ -194,7 +194,7 @@ fn gate(
             let next = unsafe { (*state).confirmed_next };
             // a new association's Finished counts from zero again, whatever the last one reached
             let of_this = progress.judges_conflicts(record);
-            if of_this && stale(epoch as u16, next, record.epoch, record.sequence) {
+            if of_this && stale(epoch, next, record.epoch, record.sequence) {
                 return Err(Reason::ReplayStale);
             }
             Ok(())
@@ -239,7 +239,7 @@ fn mark(
             };
             // hidden numbers: the bytes are the number; by node, since a connection ID may move
             // SAFETY: a live association; a word that is read on its own.
-            let node = unsafe { (*state).node };
+            let node = unsafe { (*state).node_slot };
             *left = Mark::new(node.into(), 0, print & 0xffff_ffff_ffff, 0, print);
         }
     }

@@ -3,7 +3,7 @@
 //! Global functions in the kernel too, which the verifier walks once each instead of once for
 //! every record of every shape of datagram; they take and return numbers for that reason.
 #![expect(unsafe_code, reason = "marks are shared memory")]
-use crate::{atomic, maps};
+use crate::{atomic, kernel, maps};
 use gateway_common::decide::replay::{Finding, Mark, WAYS};
 
 /// Whether a record was seen.
@@ -26,14 +26,22 @@ const REPLAYED: u32 = 2;
 /// A mark that was not there, and the word that it goes to if nothing has changed by then.
 pub(crate) struct Gap {
     word: *mut u64,
-    old: u64,
-    new: u64,
+    pub(crate) old: u64,
+    pub(crate) new: u64,
+}
+
+/// Touches the marks of a position, which are seldom in a cache: they are on their way while the
+/// record's association is looked for.
+#[inline(always)]
+pub(crate) fn touch((page, position): (u32, u32)) -> Option<*mut u64> {
+    let marks = maps::marks(page, position)?;
+    kernel::fixed(way_of(marks, 0));
+    Some(marks)
 }
 
 /// Looks for a mark on the straight path; `Err` unless it is simply new.
 #[inline(always)]
-pub(crate) fn gap(mark: &Mark) -> Result<Gap, Seen> {
-    let Some(marks) = maps::marks(mark.page, mark.position) else { return Err(Seen::Replayed) };
+pub(crate) fn gap(mark: &Mark, marks: *mut u64) -> Result<Gap, Seen> {
     match mark.find(|way| way_of(marks, way)) {
         Finding::Replayed => Err(Seen::Replayed),
         Finding::New { conflict: false, way, old, new } => {

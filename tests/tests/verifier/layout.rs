@@ -76,8 +76,9 @@ fn layouts() -> u64 {
     record!(hash, NodeState { tag packets address budget bytes last_seen_ns });
     record!(hash, AssociationKey { node peer node_port peer_port reserved });
     record!(hash, Association {
-        tag generation expires_ns progress policy slot bucket node last_seen_ns confirmed_next
-        confirmed_epoch hello flow unproven_ns record_mode_until_ns bytes_in bytes_out
+        tag generation expires_ns progress slot bucket policy node_slot confirmed_epoch reserved
+        confirmed_next last_seen_ns node peer node_port peer_port hello unproven_ns
+        record_mode_until_ns bytes_in bytes_out
     });
     record!(hash, Passed { checked untouched });
     record!(hash, Event { time_ns interface reason length captured data });

@@ -138,7 +138,7 @@ pub(crate) fn open(instance: &Instance, state: &Association) -> Result<()> {
             return Ok(table.set(place, Plain(*state), 0)?);
         }
     }
-    bail!("no place for {}", state.flow.peer)
+    bail!("no place for {}", state.peer)
 }
 
 /// One association.
@@ -159,11 +159,15 @@ pub(crate) fn association(
         tag: flow.tag(key(), filter::part(key(), &flow.peer)),
         generation: GENERATION,
         expires_ns: NEVER,
-        policy,
+        policy: policy as u16,
         slot,
         bucket: slot,
-        node: node_slot(flow.node.raw_words()),
-        flow,
+        node_slot: node_slot(flow.node.raw_words()) as u16,
+        reserved: 0,
+        node: flow.node,
+        peer: flow.peer,
+        node_port: flow.node_port,
+        peer_port: flow.peer_port,
         progress,
         unproven_ns: 0,
         record_mode_until_ns: 0,
