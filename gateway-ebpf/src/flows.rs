@@ -6,6 +6,7 @@
 //! from then on, and the other one ages away.
 #![expect(unsafe_code, reason = "map memory is shared with other CPUs")]
 use crate::{atomic, maps};
+use core::ptr::NonNull;
 use gateway_common::{
     abi::{ASSOCIATION_WAYS, Association, AssociationKey},
     decide::association::Progress,
@@ -52,12 +53,13 @@ pub(crate) fn find(tag: u64, flow: &AssociationKey) -> Option<*mut Association> 
     None
 }
 
-/// The same, off the straight path.
+/// The same, off the straight path. Never null: of what an absent pointer is, the compiler has its
+/// own ideas, and the verifier others.
 #[inline(always)]
-pub(crate) fn look_up(tag: u64, flow: &AssociationKey) -> Option<*mut Association> {
+pub(crate) fn look_up(tag: u64, flow: &AssociationKey) -> Option<NonNull<Association>> {
     match flows_find(tag, flow) {
         NOWHERE => None,
-        place => maps::association(place),
+        place => maps::association(place).and_then(NonNull::new),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     kernel, maps, own, settings,
     settle::{Outcome, Verdict},
     stage::{
-        admit::{self, Admitted, Associated},
+        admit::{self, Associated},
         charge::{self, Accounts},
         replay,
         ring::{self, Seen},
@@ -110,14 +110,10 @@ fn associated(tag: u64, flow: &AssociationKey) -> Option<Associated> {
     let state = flows::find(tag, flow)?;
     let now = kernel::now();
     let generation = maps::control()?.generation;
-    // SAFETY: a live entry of the map; every field is a word that is read on its own.
-    let known = unsafe { &*state };
-    if known.generation != generation || now >= known.expires_ns {
+    if !admit::is_current(state, generation, now) {
         return None;
     }
-    let (slot, bucket) = (known.slot, known.bucket);
-    let (node, policy) = (known.node_slot.into(), known.policy.into());
-    Some(Associated { admitted: Admitted { slot, bucket, node, policy, now }, state })
+    Some(Associated { admitted: admit::remembered(state, now), state })
 }
 
 /// One protected record: replay, rate, and the mark that it leaves.

@@ -6,7 +6,7 @@ use crate::{
     kernel,
     maps::{self, Case},
     settings,
-    settle::{Outcome, Refusal, Verdict},
+    settle::{self, Outcome, Verdict},
     stage::{
         admit::{self, Side},
         charge::{self, spend},
@@ -45,11 +45,7 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Outc
         return Ok(Outcome::Untouched);
     }
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
-    match own_receive(&ip.source, &ip.destination, what) {
-        UNTOUCHED => Ok(Outcome::Untouched),
-        CHECKED => Ok(Outcome::Checked),
-        word => Err(Refusal::from_word(word)),
-    }
+    settle::from_word(own_receive(&ip.source, &ip.destination, what))
 }
 
 /// Whether [`check`] may have anything to say on a packet to this port.
@@ -64,9 +60,6 @@ pub(crate) fn knows(port: u16) -> bool {
 /// Set in what [`own_receive`] is told of a packet when it is TCP; below it is the port, and its
 /// length is the upper half.
 const SEGMENT: u64 = 1 << 16;
-// What it returns unless it is a refusal.
-const UNTOUCHED: u64 = 0;
-const CHECKED: u64 = u64::MAX;
 
 /// A global function in the kernel too: walked once, not behind every chain of headers.
 #[unsafe(no_mangle)]
@@ -74,12 +67,10 @@ const CHECKED: u64 = u64::MAX;
 extern "C" fn own_receive(source: *const Address, destination: *const Address, what: u64) -> u64 {
     // SAFETY: the caller's own addresses, or null as far as the verifier knows.
     let (source, destination) = unsafe { (source.as_ref(), destination.as_ref()) };
-    let (Some(source), Some(destination)) = (source, destination) else { return UNTOUCHED };
-    match receive(source, destination, what) {
-        Ok(Outcome::Untouched) => UNTOUCHED,
-        Ok(Outcome::Checked) => CHECKED,
-        Err(refusal) => refusal.to_word(),
-    }
+    let (Some(source), Some(destination)) = (source, destination) else {
+        return settle::to_word(Ok(Outcome::Untouched));
+    };
+    settle::to_word(receive(source, destination, what))
 }
 
 #[inline(always)]
@@ -138,7 +129,7 @@ pub(crate) fn node_initiated(key: &AssociationKey, otherwise: Reason) -> Result<
         return Err(otherwise);
     };
     // SAFETY: a live association; its progress is one word.
-    let progress = unsafe { atomic::load((&raw const (*state).progress).cast()) };
+    let progress = unsafe { atomic::load((&raw const (*state.as_ptr()).progress).cast()) };
     if Progress::from_bits(progress).has(Progress::NODE_INITIATED) {
         Ok(())
     } else {

@@ -54,6 +54,30 @@ impl Refusal {
 /// What every stage returns.
 pub type Verdict<T> = Result<T, Refusal>;
 
+// Verdicts as numbers, unless they are refusals.
+const UNTOUCHED: u64 = 0;
+const CHECKED: u64 = u64::MAX;
+
+/// A verdict as one number, for functions that return no more.
+#[inline(always)]
+pub fn to_word(verdict: Verdict<Outcome>) -> u64 {
+    match verdict {
+        Ok(Outcome::Untouched) => UNTOUCHED,
+        Ok(Outcome::Checked) => CHECKED,
+        Err(refusal) => refusal.to_word(),
+    }
+}
+
+/// Back from [`to_word`].
+#[inline(always)]
+pub fn from_word(word: u64) -> Verdict<Outcome> {
+    match word {
+        UNTOUCHED => Ok(Outcome::Untouched),
+        CHECKED => Ok(Outcome::Checked),
+        word => Err(Refusal::from_word(word)),
+    }
+}
+
 /// Counts and reports a verdict, and says it to the kernel.
 #[inline(always)]
 pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {

@@ -4,8 +4,9 @@ use crate::{
     frame::XdpFrame,
     kernel,
     lane::{self, Lane},
-    maps, own, settings,
-    settle::{self, Outcome, Verdict},
+    maps::{self, Case},
+    own, settings,
+    settle::{self, Outcome, Refusal, Verdict},
     stage::{
         admit::{self, Side},
         charge,
@@ -16,7 +17,6 @@ use aya_ebpf::bindings::xdp_md;
 use gateway_common::{
     abi::AssociationKey,
     decide::Reason,
-    frame::Offset,
     wire::{
         dtls,
         parse::{self, Network},
@@ -26,27 +26,48 @@ use gateway_common::{
 /// What the kernel is to do with a frame from the Internet.
 #[inline(always)]
 pub fn run(frame: &XdpFrame) -> u32 {
-    match lane::judge(frame) {
-        Lane::Stranger => settle::stranger(frame),
-        Lane::Decided(verdict) => settle::settle(frame, verdict),
-        Lane::Open => wan_general(frame.context()),
-    }
+    let verdict = match lane::judge(frame) {
+        Lane::Stranger => return settle::stranger(frame),
+        Lane::Decided(verdict) => verdict,
+        Lane::Open => match wan_general(frame.context()) {
+            DATAGRAM => settle::from_word(wan_datagram(frame.context())),
+            word => settle::from_word(word),
+        },
+    };
+    settle::settle(frame, verdict)
 }
+
+/// What [`wan_general`] returns for a datagram that [`wan_datagram`] is to judge: no refusal's word,
+/// as reasons do not go that far.
+const DATAGRAM: u64 = u64::MAX - 1;
 
 /// A global function in the kernel too: the verifier walks it once, whatever the straight path found.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn wan_general(ctx: *mut xdp_md) -> u32 {
-    let frame = XdpFrame::of(ctx);
-    settle::settle(&frame, wan(&frame))
+extern "C" fn wan_general(ctx: *mut xdp_md) -> u64 {
+    match wan(&XdpFrame::of(ctx)) {
+        Ok(Some(outcome)) => settle::to_word(Ok(outcome)),
+        Ok(None) => DATAGRAM,
+        Err(refusal) => refusal.to_word(),
+    }
 }
 
-/// The verdict on a frame from the Internet.
+/// The same for what comes after, so that neither needs the other's stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wan_datagram(ctx: *mut xdp_md) -> u64 {
+    let Some(case) = maps::case() else {
+        return Refusal::from(Reason::Malformed).to_word();
+    };
+    settle::to_word(datagram(&XdpFrame::of(ctx), case))
+}
+
+/// The verdict on a frame from the Internet; `None` for a datagram to a node.
 #[inline(always)]
-fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
+fn wan(frame: &XdpFrame) -> Verdict<Option<Outcome>> {
     // 1. Parse. What has no network header worth the name, no receiver takes.
     let Ok(Some(ip)) = parse::network(frame, settings::link()) else {
-        return Ok(Outcome::Untouched);
+        return Ok(Some(Outcome::Untouched));
     };
     let Some(case) = maps::case() else {
         return Err(Reason::Malformed.into());
@@ -56,11 +77,11 @@ fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
     let ip = kernel::apart(&case.ip);
     // 2. Is it ours?
     if !settings::in_lln(&ip.destination) {
-        return own::check(frame, ip, case);
+        return own::check(frame, ip, case).map(Some);
     }
     let icmp = ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4;
     if icmp && let Some(outcome) = related::check(frame, ip, case)? {
-        return Ok(outcome);
+        return Ok(Some(outcome));
     }
     // 3. Admission: here an attack ends.
     if !admit::may_be_listed(&ip.source) {
@@ -75,7 +96,7 @@ fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
         return Err(Reason::Malformed.into());
     }
     if kind == upper::TCP && settings::is_mapped_port(found.ports.destination) {
-        return segment(ip, found.ports.destination);
+        return segment(ip, found.ports.destination).map(Some);
     }
     if ip.length > settings::max_datagram() {
         return Err(Reason::Oversize.into());
@@ -89,22 +110,18 @@ fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
                 peer_port: found.ports.source,
                 reserved: 0,
             };
-            datagram(frame, ip.length, kernel::apart(&case.flow), upper::bounded(found.at), upper::bounded(found.end))
+            Ok(None)
         }
-        upper::ICMP_ECHO => echo(ip),
+        upper::ICMP_ECHO => echo(ip).map(Some),
         kind => Err(content::refuse(kind).into()),
     }
 }
 
 /// A datagram: record by record.
 #[inline(always)]
-fn datagram(
-    frame: &XdpFrame,
-    length: u16,
-    flow: &AssociationKey,
-    payload: Offset,
-    end: Offset,
-) -> Verdict<Outcome> {
+fn datagram(frame: &XdpFrame, case: &Case) -> Verdict<Outcome> {
+    let (length, flow) = (case.ip.length, &case.flow);
+    let (payload, end) = (upper::bounded(case.upper.at), upper::bounded(case.upper.end));
     let service = content::service(flow.node_port);
     if service.is_ok() && dtls::record(frame, payload, end).is_none() {
         return Err(Reason::NotDtls.into());

@@ -325,35 +325,46 @@ pub(crate) fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> V
     let now = kernel::now();
     let generation = maps::control().map_or(0, |control| control.generation);
     let tag = tag(key);
-    let known = flows::look_up(tag, key);
-    if let Some(state) = known {
-        // SAFETY: a live entry of the map; every field is a word that is read on its own.
-        let known = unsafe { &*state };
-        if known.generation == generation && now < known.expires_ns {
-            let (slot, bucket) = (known.slot, known.bucket);
-            let (node, policy) = (known.node_slot.into(), known.policy.into());
-            return Ok(Associated {
-                admitted: Admitted { slot, bucket, node, policy, now },
-                state,
-            });
+    let state = match flows::look_up(tag, key) {
+        Some(state) if is_current(state.as_ptr(), generation, now) => state.as_ptr(),
+        known => {
+            // a node's lease check asks for no port: its back-end's is anyone's
+            let port = if side == Side::Wan { key.node_port } else { 0 };
+            let (admitted, grant) = resolve(&key.peer, &key.node, port, now, side)?;
+            if let Some(state) = known {
+                renew(state.as_ptr(), grant, generation);
+                state.as_ptr()
+            } else {
+                let Some(state) = flows::claim(tag) else {
+                    return Err(admitted.refuse(Reason::Unproven));
+                };
+                open(state, key, side, grant, now);
+                // SAFETY: a place that is ours alone until it is published.
+                unsafe { (*state).generation = generation };
+                flows::publish(state, tag);
+                journal::opened(frame, key);
+                state
+            }
         }
-    }
-    // a node's lease check asks for no port: its back-end's is anyone's
-    let port = if side == Side::Wan { key.node_port } else { 0 };
-    let (admitted, grant) = resolve(&key.peer, &key.node, port, now, side)?;
-    if let Some(state) = known {
-        renew(state, grant, generation);
-        return Ok(Associated { admitted, state });
-    }
-    let Some(state) = flows::claim(tag) else {
-        return Err(admitted.refuse(Reason::Unproven));
     };
-    open(state, key, side, grant, now);
-    // SAFETY: a place that is ours alone until it is published.
-    unsafe { (*state).generation = generation };
-    flows::publish(state, tag);
-    journal::opened(frame, key);
-    Ok(Associated { admitted, state })
+    Ok(Associated { admitted: remembered(state, now), state })
+}
+
+/// Whether an association remembers a lease that is in force.
+#[inline(always)]
+pub(crate) fn is_current(state: *mut Association, generation: u64, now: u64) -> bool {
+    // SAFETY: a live entry of the map; both fields are words that are read on their own.
+    let known = unsafe { &*state };
+    known.generation == generation && now < known.expires_ns
+}
+
+/// The lease that an association remembers.
+#[inline(always)]
+pub(crate) fn remembered(state: *mut Association, now: u64) -> Admitted {
+    // SAFETY: a live entry of the map; every field is read on its own.
+    let known = unsafe { &*state };
+    let (node, policy) = (known.node_slot.into(), known.policy.into());
+    Admitted { slot: known.slot, bucket: known.bucket, node, policy, now }
 }
 
 /// The keyed hash of a flow.
