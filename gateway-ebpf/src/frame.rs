@@ -4,7 +4,7 @@ use crate::kernel::{self, fixed};
 use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
 use core::{arch::asm, ffi::c_void};
 use gateway_common::{
-    frame::{Frame, Offset},
+    frame::{Frame, Offset, Window},
     wire::Address,
 };
 
@@ -72,7 +72,52 @@ macro_rules! load {
     }};
 }
 
+/// `N` bytes of packet memory.
+#[derive(Clone, Copy)]
+pub struct XdpWindow<const N: usize>(usize);
+
+/// One load instruction from a window.
+macro_rules! read {
+    ($window:ident, $at:ident, $offset:literal, $size:literal, $instruction:literal) => {{
+        const { assert!($at + $offset + $size <= N, "the window ends before this") };
+        let address = $window.0;
+        let value: u64;
+        // SAFETY: `window` has compared `N` bytes with the frame's end, as for `load`.
+        unsafe {
+            asm!($instruction, value = out(reg) value, address = in(reg) address,
+                 at = const $at + $offset, options(pure, readonly, nostack));
+        }
+        value
+    }};
+}
+
+impl<const N: usize> Window for XdpWindow<N> {
+    #[inline(always)]
+    fn byte<const AT: usize>(self) -> u8 {
+        read!(self, AT, 0, 1, "{value} = *(u8 *)({address} + {at})") as u8
+    }
+    #[inline(always)]
+    fn short<const AT: usize>(self) -> u16 {
+        u16::from_be(read!(self, AT, 0, 2, "{value} = *(u16 *)({address} + {at})") as u16)
+    }
+    #[inline(always)]
+    fn word<const AT: usize>(self) -> u64 {
+        u64::from_be(read!(self, AT, 0, 8, "{value} = *(u64 *)({address} + {at})"))
+    }
+    #[inline(always)]
+    fn address<const AT: usize>(self) -> Address {
+        let high = read!(self, AT, 0, 8, "{value} = *(u64 *)({address} + {at})");
+        let low = read!(self, AT, 8, 8, "{value} = *(u64 *)({address} + {at})");
+        Address::from_raw(high, low)
+    }
+}
+
 impl Frame for XdpFrame {
+    type Window<'a, const N: usize> = XdpWindow<N>;
+    #[inline(always)]
+    fn window<const N: usize>(&self, at: Offset) -> Option<XdpWindow<N>> {
+        self.locate(at, N).map(XdpWindow)
+    }
     #[inline(always)]
     fn holds(&self, at: Offset, length: u16) -> bool {
         at.get() as u64 + u64::from(length) <= self.length()

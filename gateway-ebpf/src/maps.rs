@@ -2,15 +2,15 @@
 #![expect(unsafe_code, reason = "map values are shared memory")]
 use crate::kernel;
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use gateway_common::{
     abi::{
-        AGENT_SLOTS, ASSOCIATIONS_DEFAULT, Association, AssociationKey, Budget, Control,
-        EVENTS_BYTES, Event, INTERFACES_MAX, Interface, NODES_MAX, NodeState, OWN_MAX,
-        PAGES_DEFAULT, POLICIES_MAX, PREFIXES_MAX, Passed, PrefixKey, SHARED_SLOTS,
-        SOURCES_DEFAULT, Settings, SourceState, filter,
+        AGENT_SLOTS, ASSOCIATIONS_DEFAULT, Association, Budget, Control, EVENTS_BYTES, Event,
+        INTERFACES_MAX, Interface, NODES_MAX, NodeState, OWN_MAX, PAGES_DEFAULT, POLICIES_MAX,
+        PREFIXES_MAX, Passed, PrefixKey, SHARED_SLOTS, SOURCES_DEFAULT, Settings, SourceState,
+        filter,
     },
     decide::{
         Reason,
@@ -50,8 +50,7 @@ static LLN: Array<Budget, 1> = Array::new();
 #[btf_map]
 static AGENT: Array<u64, { AGENT_SLOTS as usize }> = Array::new();
 #[btf_map]
-static ASSOCIATIONS: LruHashMap<AssociationKey, Association, { ASSOCIATIONS_DEFAULT as usize }> =
-    LruHashMap::new();
+static ASSOCIATIONS: Array<Association, { ASSOCIATIONS_DEFAULT as usize }> = Array::new();
 #[btf_map]
 static SEEN: Array<Page, { PAGES_DEFAULT as usize }> = Array::new();
 #[btf_map]
@@ -59,7 +58,7 @@ static DROPS: PerCpuArray<Drops, { INTERFACES_MAX as usize }> = PerCpuArray::new
 #[btf_map]
 static PASSED: PerCpuArray<Passed, { INTERFACES_MAX as usize }> = PerCpuArray::new();
 #[btf_map]
-static SCRATCH: PerCpuArray<Association, 1> = PerCpuArray::new();
+static CLOCK: PerCpuArray<Instant, 1> = PerCpuArray::new();
 #[btf_map]
 static SAMPLED: PerCpuArray<u64, 64> = PerCpuArray::new();
 /// Sampled drops.
@@ -68,6 +67,22 @@ pub static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::new();
 
 const _: () = assert!(Reason::COUNT <= 64);
 
+/// What this CPU's clock showed at a tick.
+#[repr(C)]
+pub struct Instant {
+    /// Which tick.
+    pub tick: u64,
+    /// Nanoseconds.
+    pub now_ns: u64,
+}
+
+/// What this CPU's clock last showed.
+#[inline(always)]
+pub fn clock() -> Option<&'static mut Instant> {
+    // SAFETY: this CPU's own slot, and a program is not interrupted by another on the same CPU.
+    CLOCK.get_ptr_mut(0).map(|instant| unsafe { &mut *instant })
+}
+
 /// The generation and the prefix lengths of the allow-list.
 #[inline(always)]
 pub fn control() -> Option<&'static Control> {
@@ -75,11 +90,11 @@ pub fn control() -> Option<&'static Control> {
     CONTROL.get_ptr(0).map(|control| unsafe { &*control })
 }
 
-/// Whether a filter bit is set.
+/// Whether all of these filter bits are set.
 #[inline(always)]
-pub fn is_set(bit: filter::Bit) -> bool {
-    let word = BITS.get(bit.word & crate::settings::bits_mask());
-    word.is_some_and(|word| word & bit.mask != 0)
+pub fn is_set(bits: filter::Bits) -> bool {
+    let word = BITS.get(bits.word & crate::settings::bits_mask());
+    word.is_some_and(|word| !word & bits.mask == 0)
 }
 
 /// The lease of an address.
@@ -133,24 +148,10 @@ pub fn agent(slot: u32) -> Option<*mut u64> {
     AGENT.get_ptr_mut(slot)
 }
 
-/// What is remembered of a flow.
+/// A place where flows are remembered; `place` is reduced to the places there are.
 #[inline(always)]
-pub fn association(key: &AssociationKey) -> Option<*mut Association> {
-    ASSOCIATIONS.get_ptr_mut(key)
-}
-
-/// Where this CPU puts an association together: too large for the stack.
-#[inline(always)]
-pub fn scratch() -> Option<&'static mut Association> {
-    // SAFETY: this CPU's own slot, and a program is not interrupted by another on the same CPU.
-    SCRATCH.get_ptr_mut(0).map(|association| unsafe { &mut *association })
-}
-
-/// Adds an association unless another CPU just did.
-#[inline(always)]
-pub fn open(key: &AssociationKey, association: &Association) {
-    const NOEXIST: u64 = 1;
-    let _ = ASSOCIATIONS.insert(key, association, NOEXIST);
+pub fn association(place: u32) -> Option<*mut Association> {
+    ASSOCIATIONS.get_ptr_mut(place & crate::settings::associations_mask())
 }
 
 /// The marks of one position of a page.

@@ -1,7 +1,7 @@
 //! What is not addressed to a node, and exceptions that a node made itself.
 #![expect(unsafe_code, reason = "associations are shared memory; a global function has a symbol")]
 use crate::{
-    atomic,
+    atomic, flows,
     frame::XdpFrame,
     kernel, maps, settings,
     settle::{Outcome, Refusal, Verdict},
@@ -14,6 +14,7 @@ use crate::{
 use gateway_common::{
     abi::{AGENT_SLOTS, AssociationKey},
     decide::{Reason, association::Progress},
+    hash::Key as _,
     wire::{
         Address,
         parse::{self, Network, Upper},
@@ -124,7 +125,7 @@ fn agent(source: &Address) -> bool {
 /// ends with `otherwise`.
 #[inline(always)]
 pub(crate) fn node_initiated(key: &AssociationKey, otherwise: Reason) -> Result<(), Reason> {
-    let Some(state) = maps::association(key) else {
+    let Some(state) = flows::look_up(admit::tag(key), key) else {
         return Err(otherwise);
     };
     // SAFETY: a live association; its progress is one word.

@@ -4,7 +4,7 @@
 use gateway_common::{
     abi::settings::{LLN_PREFIXES_MAX, PORTS_MAX, Settings},
     decide::rate::{Limits, Rate},
-    hash::HashKey,
+    hash::{Key, LANES},
     wire::{Address, parse::Link},
 };
 
@@ -59,8 +59,28 @@ pub(crate) fn sources() -> u32 {
     read!(sources)
 }
 #[inline(always)]
-pub(crate) fn key() -> HashKey {
-    HashKey(read!(secret))
+pub(crate) fn associations_mask() -> u32 {
+    read!(associations_mask)
+}
+
+/// What hashes are keyed with, read word by word where it is needed.
+#[derive(Clone, Copy)]
+pub(crate) struct Secret;
+
+impl Key for Secret {
+    #[inline(always)]
+    fn lane(self, n: usize) -> u64 {
+        let lanes = (&raw const CONFIG.key.lanes).cast::<u64>();
+        // SAFETY: the place stays in the array.
+        let lane = unsafe { lanes.add(n % LANES) };
+        // SAFETY: in the static, as argued above; volatile as everywhere in this file.
+        unsafe { lane.read_volatile() }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn key() -> Secret {
+    Secret
 }
 #[inline(always)]
 pub(crate) fn node() -> Limits {

@@ -1,7 +1,10 @@
 //! The single exit: a verdict is counted, reported and turned into an action here and nowhere else.
 #![expect(unsafe_code, reason = "counters are shared memory")]
 use crate::{atomic, frame::XdpFrame, kernel, maps};
-use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
+use aya_ebpf::bindings::{
+    xdp_action::{XDP_DROP, XDP_PASS},
+    xdp_md,
+};
 use gateway_common::{
     abi::SNAPSHOT,
     decide::{Reason, reason::Counter},
@@ -74,7 +77,9 @@ pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {
                 // SAFETY: this CPU's own slot.
                 count(frame, unsafe { &mut *counter });
             }
-            if let Some(source) = maps::source_state(refusal.slot) {
+            if refusal.slot != NO_SLOT
+                && let Some(source) = maps::source_state(refusal.slot)
+            {
                 // SAFETY: a word of a map value.
                 unsafe { atomic::add(&raw mut (*source).drops, 1) };
             }
@@ -107,7 +112,15 @@ fn sample(frame: &XdpFrame, reason: u32) {
     }
     // SAFETY: as above.
     unsafe { *due = ticks + SAMPLE_TICKS };
-    report(frame, reason);
+    settle_report(frame.context(), reason);
+}
+
+/// A global function in the kernel too: rare, and of no concern to the path that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn settle_report(ctx: *mut xdp_md, reason: u32) -> u32 {
+    report(&XdpFrame::of(ctx), reason);
+    0
 }
 
 #[inline(always)]

@@ -1,11 +1,9 @@
 //! Internet side: what a packet must get through before it costs a frame on the radio.
-#![expect(unsafe_code, reason = "associations are shared memory")]
 use crate::{
-    atomic,
     frame::XdpFrame,
     kernel::{self, position},
-    own, settings,
-    settle::{Outcome, Verdict},
+    lane, own, settings,
+    settle::{self, Outcome, Verdict},
     stage::{
         admit::{self, Side},
         charge,
@@ -23,9 +21,23 @@ use gateway_common::{
     },
 };
 
+/// What the kernel is to do with a frame from the Internet.
+#[inline(always)]
+pub fn run(frame: &XdpFrame) -> u32 {
+    match lane::judge(frame) {
+        Some(verdict) => settle::settle(frame, verdict),
+        None => {
+            // nothing that the straight path has found is carried over, so that the verifier walks
+            // what follows once
+            let frame = XdpFrame::of(kernel::unknown(frame.context()));
+            settle::settle(&frame, wan(&frame))
+        }
+    }
+}
+
 /// The verdict on a frame from the Internet.
 #[inline(always)]
-pub fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
+fn wan(frame: &XdpFrame) -> Verdict<Outcome> {
     // 1. Parse. What has no network header worth the name, no receiver takes.
     let Ok(Some(ip)) = parse::network(frame, settings::link()) else {
         return Ok(Outcome::Untouched);
@@ -87,10 +99,7 @@ fn datagram(
     charge::charge(&flow.admitted, ip.length)?;
     replay::remember(frame, &flow, payload, end)?;
     charge::account(&flow.admitted, ip.length);
-    // SAFETY: a live association; only the field's address is taken.
-    let bytes_in = unsafe { &raw mut (*flow.state).bytes_in };
-    // SAFETY: a word of a map value.
-    unsafe { atomic::add(bytes_in, ip.length.into()) };
+    flow.passed(ip.length);
     // 7. Count, and pass.
     Ok(Outcome::Checked)
 }

@@ -14,7 +14,7 @@
 //! | `NODES` | slot → [`NodeState`] | kernel |
 //! | `LLN` | 0 → [`Budget`] | kernel |
 //! | `AGENT` | slot → arrival time | kernel |
-//! | `ASSOCIATIONS` | [`AssociationKey`] → [`Association`] | kernel |
+//! | `ASSOCIATIONS` | place → [`Association`] | kernel |
 //! | `SEEN` | page → [`Page`](crate::decide::replay::Page) | kernel |
 //! | `DROPS` | interface → [`Drops`](crate::decide::reason::Drops), per CPU | kernel |
 //! | `PASSED` | interface → [`Passed`], per CPU | kernel |

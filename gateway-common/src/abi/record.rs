@@ -1,5 +1,9 @@
 //! Keys and values of the maps.
-use crate::{decide::association::Progress, wire::Address};
+use crate::{
+    decide::association::Progress,
+    hash::{Key, mix},
+    wire::Address,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What the user side may change while programs run.
@@ -116,14 +120,33 @@ pub struct AssociationKey {
     pub reserved: u32,
 }
 
-/// What is remembered of a flow.
+impl AssociationKey {
+    /// The keyed hash that finds the flow and its records' marks, given [`filter::part`] of the
+    /// peer's address. Its lowest bit is set, so that it is neither of the two below.
+    #[inline(always)]
+    pub fn tag(&self, key: impl Key, peer: u64) -> u64 {
+        let (high, low) = self.node.raw_words();
+        let ports = u64::from(self.node_port) << 16 | u64::from(self.peer_port);
+        mix(peer.wrapping_add(key.part(2, [high, low, ports]))) | 3
+    }
+}
+
+/// Places where a flow may lie, from the one that its tag gives on.
+pub const ASSOCIATION_WAYS: u32 = 8;
+
+/// What is remembered of a flow. What each packet needs comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Association {
+    /// Keyed hash of the flow, which replay marks are made from too; [`Association::FREE`] and
+    /// [`Association::TAKEN`] are none.
+    pub tag: u64,
     /// [`Control::generation`] when the lease was last looked up.
     pub generation: u64,
     /// When the lease ends, in ns of the kernel's monotonic clock.
     pub expires_ns: u64,
+    /// How far it has come.
+    pub progress: Progress,
     /// The lease's policy.
     pub policy: u32,
     /// Where the source's counters are.
@@ -132,26 +155,31 @@ pub struct Association {
     pub bucket: u32,
     /// Where the node's budget is.
     pub node: u32,
-    /// Keyed hash of the flow: what replay marks are made from.
-    pub id: u64,
-    /// How far it has come.
-    pub progress: Progress,
-    /// Arrival time of the budget for unproven records.
-    pub unproven_ns: u64,
-    /// Until when conflicts pass (record mode), after one was dropped.
-    pub record_mode_until_ns: u64,
-    /// Bytes into the LLN.
-    pub bytes_in: u64,
-    /// Bytes out of the LLN.
-    pub bytes_out: u64,
+    /// When a packet of it last passed, in ns of the kernel's monotonic clock.
+    pub last_seen_ns: u64,
     /// Lowest sequence number that the node still waits for, by its own report.
     pub confirmed_next: u64,
     /// The epoch of that report.
     pub confirmed_epoch: u32,
     /// Tells ServerHellos apart.
     pub hello: u32,
-    /// When a packet of it last passed.
-    pub last_seen_ns: u64,
+    /// Whose flow it is.
+    pub flow: AssociationKey,
+    /// Arrival time of the budget for unproven records.
+    pub unproven_ns: u64,
+    /// Until when conflicts pass (record mode), after one was dropped.
+    pub record_mode_until_ns: u64,
+    /// Bytes into the LLN before the back-end's address was proved.
+    pub bytes_in: u64,
+    /// Bytes out of the LLN before the back-end's address was proved.
+    pub bytes_out: u64,
+}
+
+impl Association {
+    /// The tag of an unused place.
+    pub const FREE: u64 = 0;
+    /// The tag of a place that is being written.
+    pub const TAKEN: u64 = 1;
 }
 
 /// What passed on an interface.

@@ -12,7 +12,7 @@
 //! word that every contender would change next: two CPUs with the same record cannot both win.
 use crate::{
     frame::Frame,
-    hash::HashKey,
+    hash::{Key, mix},
     wire::dtls::{Hello, Record},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -105,7 +105,7 @@ impl Mark {
         fingerprint: u64,
     ) -> Self {
         let block = (epoch as u64) << 43 | sequence >> 5;
-        let hash = HashKey(association).hash([block]);
+        let hash = mix(association.wrapping_add(block));
         let tag = hash >> 30 << (64 - TAG_BITS) >> (64 - TAG_BITS) | 1;
         let incarnation = incarnation as u64 & ((1 << INCARNATION_BITS) - 1);
         Self {
@@ -149,14 +149,13 @@ impl Mark {
 /// The keyed hash of a protected record's length, first eight and last sixteen bytes: explicit
 /// nonce and tag of every AEAD suite of TLS 1.2. `None` for one too short to be protected.
 #[inline(always)]
-pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: HashKey, record: &Record) -> Option<u64> {
+pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: impl Key, record: &Record) -> Option<u64> {
     if record.length < PROTECTED_MIN {
         return None;
     }
     let head = frame.word(record.body)?;
-    let tail = frame.before(record.end, 16)?;
-    let tail = [frame.word(tail)?, frame.word(tail.advance(8)?)?];
-    Some(key.hash([head.wrapping_add(u64::from(record.length)), tail[0], tail[1]]))
+    let (first, last) = frame.address(frame.before(record.end, 16)?)?.raw_words();
+    Some(key.hash([head.wrapping_add(u64::from(record.length)), first, last]))
 }
 
 /// The keyed hash of a plaintext ClientHello's random.
@@ -164,7 +163,7 @@ pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: HashKey, record: &Record) 
 /// Deviation: of the plaintext records only a ClientHello can be told from its like. A back-end
 /// that restarts sends the same ClientKeyExchange and ChangeCipherSpec under the same numbers.
 #[inline(always)]
-pub const fn hello_fingerprint(key: HashKey, hello: &Hello) -> u64 {
+pub fn hello_fingerprint(key: impl Key, hello: &Hello) -> u64 {
     key.hash(hello.random)
 }
 
@@ -173,7 +172,7 @@ pub const fn hello_fingerprint(key: HashKey, hello: &Hello) -> u64 {
 #[inline(always)]
 pub fn opaque_fingerprint<F: Frame + ?Sized>(
     frame: &F,
-    key: HashKey,
+    key: impl Key,
     at: crate::frame::Offset,
     end: crate::frame::Offset,
 ) -> Option<u64> {
@@ -181,13 +180,9 @@ pub fn opaque_fingerprint<F: Frame + ?Sized>(
     if length < 16 {
         return None;
     }
-    let tail = frame.before(end, 16)?;
-    Some(key.hash([
-        frame.word(at)?.wrapping_add(length),
-        frame.word(at.advance(8)?)?,
-        frame.word(tail)?,
-        frame.word(tail.advance(8)?)?,
-    ]))
+    let head = frame.address(at)?.raw_words();
+    let tail = frame.address(frame.before(end, 16)?)?.raw_words();
+    Some(key.hash([head.0.wrapping_add(length), head.1, tail.0, tail.1]))
 }
 
 #[cfg(test)]

@@ -2,8 +2,12 @@
 //!
 //! Two calls, because most packets of an attack end between them: a stranger's source is known to
 //! be no one's after the first, and nothing beyond it is worth reading.
-use super::{Address, Malformed, icmp};
-use crate::frame::{Frame, Offset};
+use super::{
+    Address, Malformed,
+    dtls::{RECORD_HEADER, Record, content},
+    icmp,
+};
+use crate::frame::{Frame, Offset, Window as _};
 use network_types::{
     eth::{EthHdr, EtherType},
     ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
@@ -151,6 +155,88 @@ pub fn network<F: Frame + ?Sized>(frame: &F, link: Link) -> Result<Option<Networ
             _ => Ok(None),
         },
     }
+}
+
+/// What nearly every packet of a flood and of a session is: IPv6 in a frame without or with one
+/// VLAN tag. Read with two questions to the frame, where [`network`] asks for each word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plain {
+    /// Who sent it, or claims to.
+    pub source: Address,
+    /// To whom.
+    pub destination: Address,
+    /// First next header.
+    pub protocol: u8,
+    /// Bytes of the whole IP datagram.
+    pub length: u16,
+    /// Where the network header starts.
+    pub start: Offset,
+}
+
+/// Bytes of an Ethernet header with a VLAN tag, as far as the second EtherType.
+const TAGGED: usize = EthHdr::LEN + VLAN_TAG;
+
+/// Reads a packet that [`network`] would read as the same; `None` leaves it to that.
+#[inline(always)]
+pub fn plain<F: Frame + ?Sized>(frame: &F, link: Link) -> Option<Plain> {
+    let start = match link {
+        Link::Ethernet => {
+            let ethernet = frame.window::<TAGGED>(Offset::START)?;
+            let at = match ethernet.short::<12>() {
+                IPV6 => EthHdr::LEN,
+                CUSTOMER_TAG if ethernet.short::<16>() == IPV6 => TAGGED,
+                _ => return None,
+            };
+            Offset::START.advance(at)?
+        }
+        Link::Ip => Offset::START,
+    };
+    let header = frame.window::<{ Ipv6Hdr::LEN }>(start)?;
+    let (source, destination) = (header.address::<8>(), header.address::<24>());
+    // whatever starts with eight zeros is left to those who know IPv4-mapped addresses
+    let special = source.raw_words().0 == 0 || destination.raw_words().0 == 0;
+    if header.byte::<0>() >> 4 != 6 || special {
+        return None;
+    }
+    Some(Plain {
+        source,
+        destination,
+        protocol: header.byte::<6>(),
+        length: header.short::<4>().saturating_add(Ipv6Hdr::LEN as u16),
+        start,
+    })
+}
+
+/// Reads a datagram of a plain packet that is one DTLS record to its end, with epoch and sequence
+/// number in clear; `None` leaves it to [`transport`] and [`dtls::record`].
+#[inline(always)]
+pub fn sole_record<F: Frame + ?Sized>(frame: &F, ip: &Plain) -> Option<(Ports, Record)> {
+    const HEADERS: usize = Ipv6Hdr::LEN + UdpHdr::LEN + RECORD_HEADER;
+    let window = frame.window::<HEADERS>(ip.start)?;
+    let (length, udp) = (window.short::<59>(), window.short::<44>());
+    // type:1 | version:2 | epoch:2 | sequence:6 | length:2
+    let (first, last) = (window.word::<48>(), window.word::<53>());
+    let content = (first >> 56) as u8;
+    let known = (content::CHANGE_CIPHER_SPEC..=content::APPLICATION_DATA).contains(&content)
+        && first >> 40 & 0xff00 == 0xfe00
+        && ip.protocol == UDP
+        && length != 0;
+    let whole = u32::from(length) + (UdpHdr::LEN + RECORD_HEADER) as u32 == u32::from(udp)
+        && u32::from(udp) + Ipv6Hdr::LEN as u32 == u32::from(ip.length)
+        && frame.holds(ip.start, ip.length);
+    if !known || !whole {
+        return None;
+    }
+    let record = Record {
+        content,
+        epoch: (first >> 24) as u16,
+        sequence: last >> 16,
+        length,
+        body: ip.start.advance(HEADERS)?,
+        end: ip.start.advance(usize::from(ip.length))?,
+    };
+    let ports = Ports { source: window.short::<40>(), destination: window.short::<42>() };
+    Some((ports, record))
 }
 
 #[inline(always)]

@@ -1,7 +1,7 @@
 //! Is there a lease in force, and does it cover this node and port?
 #![expect(unsafe_code, reason = "associations are shared memory")]
 use crate::{
-    atomic,
+    atomic, flows,
     frame::XdpFrame,
     journal, kernel, maps, settings,
     settle::{Refusal, Verdict},
@@ -16,6 +16,7 @@ use gateway_common::{
         admission::{Lease, Policy},
         association::Progress,
     },
+    hash::Key as _,
     wire::{Address, Prefix},
 };
 
@@ -47,10 +48,13 @@ impl Admitted {
 /// gets: no look-up in a table, no clock.
 #[inline(always)]
 pub(crate) fn may_be_listed(source: &Address) -> bool {
+    maps::is_set(filter::address(settings::key(), source)) || prefix_may_be_listed(source)
+}
+
+/// Whether a prefix of `source` may be in the allow-list.
+#[inline(always)]
+pub(crate) fn prefix_may_be_listed(source: &Address) -> bool {
     let key = settings::key();
-    if maps::is_set(filter::address(key, source)) {
-        return true;
-    }
     let Some(control) = maps::control() else {
         return false;
     };
@@ -281,6 +285,23 @@ pub(crate) struct Associated {
     pub(crate) state: *mut Association,
 }
 
+impl Associated {
+    /// Notes a datagram that passes into the LLN: what an unproven address has sent is what it may
+    /// draw answers with.
+    #[inline(always)]
+    pub(crate) fn passed(&self, length: u16) {
+        let state = self.state;
+        // SAFETY: a live association; its progress is one word.
+        let progress = unsafe { atomic::load((&raw const (*state).progress).cast()) };
+        if !Progress::from_bits(progress).address_proved() {
+            // SAFETY: a word of a map value.
+            unsafe { atomic::add(&raw mut (*state).bytes_in, length.into()) };
+        }
+        // SAFETY: as above.
+        unsafe { atomic::store(&raw mut (*state).last_seen_ns, self.admitted.now) };
+    }
+}
+
 /// Which side a packet comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -298,7 +319,8 @@ pub(crate) enum Side {
 pub(crate) fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<Associated> {
     let now = kernel::now();
     let generation = maps::control().map_or(0, |control| control.generation);
-    let known = maps::association(key);
+    let tag = tag(key);
+    let known = flows::look_up(tag, key);
     if let Some(state) = known {
         // SAFETY: a live entry of the map; every field is a word that is read on its own.
         let known = unsafe { &*state };
@@ -318,12 +340,21 @@ pub(crate) fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> V
         renew(state, &grant, generation);
         return Ok(Associated { admitted, state });
     }
-    open(key, side, &grant, now, generation);
-    journal::opened(frame, key);
-    let Some(state) = maps::association(key) else {
+    let Some(state) = flows::claim(tag) else {
         return Err(admitted.refuse(Reason::Unproven));
     };
+    open(state, key, side, &grant, now);
+    // SAFETY: a place that is ours alone until it is published.
+    unsafe { (*state).generation = generation };
+    flows::publish(state, tag);
+    journal::opened(frame, key);
     Ok(Associated { admitted, state })
+}
+
+/// The keyed hash of a flow.
+#[inline(always)]
+pub(crate) fn tag(flow: &AssociationKey) -> u64 {
+    flow.tag(settings::key(), filter::part(settings::key(), &flow.peer))
 }
 
 #[inline(always)]
@@ -341,21 +372,17 @@ fn renew(state: *mut Association, grant: &Grant, generation: u64) {
 }
 
 #[inline(always)]
-fn open(key: &AssociationKey, side: Side, grant: &Grant, now: u64, generation: u64) {
-    let (node, peer) = (key.node.raw_words(), key.peer.raw_words());
-    let ports = u64::from(key.node_port) << 16 | u64::from(key.peer_port);
-    let initiated = side == Side::Lln && !settings::is_dtls_port(key.node_port);
+fn open(state: *mut Association, flow: &AssociationKey, side: Side, grant: &Grant, now: u64) {
+    let initiated = side == Side::Lln && !settings::is_dtls_port(flow.node_port);
     let flags = if initiated { Progress::NODE_INITIATED } else { 0 };
-    let Some(association) = maps::scratch() else {
-        return;
-    };
-    association.generation = generation;
+    // SAFETY: a place that is ours alone until it is published.
+    let association = unsafe { &mut *state };
     association.expires_ns = grant.expires_ns;
     association.policy = grant.policy;
     association.slot = grant.slot;
     association.bucket = grant.bucket;
     association.node = grant.node;
-    association.id = settings::key().hash([node.0, node.1, peer.0, peer.1, ports]);
+    association.flow = *flow;
     // unlike that of any forgotten association on the same ports
     association.progress = Progress::new((now >> 22) as u32, flags);
     association.unproven_ns = 0;
@@ -366,5 +393,4 @@ fn open(key: &AssociationKey, side: Side, grant: &Grant, now: u64, generation: u
     association.confirmed_epoch = 0;
     association.hello = 0;
     association.last_seen_ns = now;
-    maps::open(key, association);
 }

@@ -7,6 +7,7 @@ use gateway_common::{
     abi::Association,
     decide::{Reason, association::Progress, size},
     frame::Offset,
+    hash::Key as _,
     wire::dtls::{self, Hello, Layout, Record, content, handshake},
 };
 
@@ -133,7 +134,10 @@ pub(crate) fn answer(flow: &Associated, length: u16) -> Result<(), Reason> {
     // SAFETY: as above.
     let progress = unsafe { atomic::load((&raw const state.progress).cast()) };
     let proved = Progress::from_bits(progress).address_proved();
-    if !proved && !size::may_answer(received, sent, length.into()) {
+    if proved {
+        return Ok(());
+    }
+    if !size::may_answer(received, sent, length.into()) {
         return Err(Reason::Amplification);
     }
     // SAFETY: as above.

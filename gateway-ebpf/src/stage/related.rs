@@ -6,6 +6,7 @@ use super::{
     charge,
 };
 use crate::{
+    flows,
     frame::XdpFrame,
     kernel::{self, position},
     maps, settings,
@@ -65,14 +66,16 @@ fn is_related(frame: &XdpFrame, ip: &Network, body: Offset) -> bool {
         return false;
     }
     match quote.protocol {
-        parse::UDP => maps::association(&AssociationKey {
-            node: quote.source,
-            peer: quote.destination,
-            node_port: quote.source_port,
-            peer_port: quote.destination_port,
-            reserved: 0,
-        })
-        .is_some(),
+        parse::UDP => {
+            let flow = AssociationKey {
+                node: quote.source,
+                peer: quote.destination,
+                node_port: quote.source_port,
+                peer_port: quote.destination_port,
+                reserved: 0,
+            };
+            flows::look_up(admit::tag(&flow), &flow).is_some()
+        }
         parse::TCP => {
             settings::is_mapped_port(quote.source_port)
                 && admit::may_be_listed(&quote.destination)

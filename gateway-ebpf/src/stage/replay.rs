@@ -131,8 +131,9 @@ extern "C" fn replay_leave(
     PASSED
 }
 
+/// How far an association has come.
 #[inline(always)]
-fn progress(state: *const Association) -> Progress {
+pub(crate) fn progress(state: *const Association) -> Progress {
     // SAFETY: callers pass a live association; its progress is one word.
     Progress::from_bits(unsafe { atomic::load((&raw const (*state).progress).cast()) })
 }
@@ -218,7 +219,7 @@ fn mark(
 ) -> Result<(), Reason> {
     let key = settings::key();
     // SAFETY: a live association; a word that never changes.
-    let id = unsafe { (*state).id };
+    let id = unsafe { (*state).tag };
     match layout {
         Layout::Clear(record) if record.epoch > 0 => {
             let Some(print) = fingerprint(frame, key, record) else { return Err(Reason::NotDtls) };

@@ -24,6 +24,35 @@ const NEW: u32 = 0;
 const CONFLICT: u32 = 1;
 const REPLAYED: u32 = 2;
 
+/// A mark that was not there, and the word that it goes to if nothing has changed by then.
+pub(crate) struct Gap {
+    word: *mut u64,
+    old: u64,
+    new: u64,
+}
+
+/// Looks for a mark on the straight path; `Err` unless it is simply new.
+#[inline(always)]
+pub(crate) fn gap(mark: &Mark) -> Result<Gap, Seen> {
+    let Some(marks) = maps::marks(mark.page, mark.position) else { return Err(Seen::Replayed) };
+    match mark.find(|way| way_of(marks, way)) {
+        Finding::Replayed => Err(Seen::Replayed),
+        Finding::New { conflict: false, way, old, new } => {
+            // SAFETY: `marks` starts a position's ways and `way` is one of them.
+            Ok(Gap { word: unsafe { marks.add(way % WAYS) }, old, new })
+        }
+        Finding::New { conflict: true, .. } | Finding::Moved => Err(Seen::Conflict),
+    }
+}
+
+/// Leaves the mark in its gap; `false` if another CPU left the same one meanwhile.
+#[inline(always)]
+pub(crate) fn fill(mark: &Mark, gap: &Gap) -> bool {
+    // SAFETY: an aligned word of a map value. Whoever left a mark here changed this very word.
+    let filled = unsafe { atomic::replace(gap.word, gap.old, gap.new) };
+    filled || leave(mark)
+}
+
 /// Looks for a mark; nothing changes.
 #[inline(always)]
 pub(crate) fn find(mark: &Mark) -> Seen {

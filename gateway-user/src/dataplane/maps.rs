@@ -3,8 +3,7 @@ use super::{Error, Pins, Plain, Result};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use gateway_common::{
     abi::{
-        self, Association, AssociationKey, Control, Interface, NodeState, Passed, PrefixKey,
-        Settings, SourceState,
+        self, Association, Control, Interface, NodeState, Passed, PrefixKey, Settings, SourceState,
     },
     decide::{
         admission::{Lease, Policy},
@@ -195,8 +194,22 @@ impl Maps {
     ///
     /// # Errors
     /// [`Error::Map`].
-    pub fn associations(&self) -> Result<Index<AssociationKey, Association>> {
-        self.index("ASSOCIATIONS")
+    pub fn associations(&self) -> Result<Table<Association>> {
+        self.table("ASSOCIATIONS")
+    }
+
+    /// How many flows there are.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn associations_in_use(&self) -> Result<usize> {
+        let table = self.associations()?;
+        let mut used = 0;
+        for place in 0..table.len() {
+            let tag = table.get(&place, 0).map_err(named("ASSOCIATIONS"))?.0.tag;
+            used += usize::from(tag > Association::TAKEN);
+        }
+        Ok(used)
     }
 
     /// The ring of sampled drops.

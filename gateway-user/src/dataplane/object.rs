@@ -14,7 +14,7 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 pub struct Capacity {
     /// Addresses in the allow-list.
     pub sources: u32,
-    /// Associations.
+    /// Associations, a power of two.
     pub associations: u32,
     /// Pages of replay marks, a power of two.
     pub pages: u32,
@@ -47,11 +47,16 @@ impl Capacity {
         settings.sources = self.sources;
         settings.bits_mask = filter::words(self.sources) - 1;
         settings.seen_mask = self.pages - 1;
+        settings.associations_mask = self.associations - 1;
     }
 
     /// What settings were made with.
-    pub fn of(settings: &Settings, associations: u32) -> Self {
-        Self { sources: settings.sources, associations, pages: settings.seen_mask + 1 }
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            sources: settings.sources,
+            associations: settings.associations_mask + 1,
+            pages: settings.seen_mask + 1,
+        }
     }
 }
 

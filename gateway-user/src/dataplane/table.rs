@@ -6,7 +6,7 @@
 //! store of leases open.
 use super::{
     Error, Maps, Plain, Result,
-    bits::{self, Bits},
+    bits::{Bit, Bits},
     maps::{Index, Table, named},
     slots::Slots,
 };
@@ -16,7 +16,6 @@ use gateway_common::{
         admission::{Lease, NODES_MAX, PORTS_MAX, Policy},
         rate::Limits,
     },
-    hash::HashKey,
     wire::{Address, Prefix},
 };
 use ipnet::IpNet;
@@ -129,7 +128,7 @@ impl Grants {
         let mut grants = Self {
             settings: maps.settings()?,
             control: maps.table("CONTROL")?,
-            bits: Bits::new(maps.table("BITS")?),
+            bits: Bits::new(maps.table("BITS")?)?,
             sources: maps.sources()?,
             prefixes: maps.prefixes()?,
             policies: maps.policies()?,
@@ -191,8 +190,9 @@ impl Grants {
         }
         if !gone.is_empty() {
             self.bits.rebuild()?;
-            self.announce_lengths()?;
         }
+        // even if nothing changed: whoever wrote before may have been killed in between
+        self.announce_lengths()?;
         if written > 0 || !gone.is_empty() {
             self.bump()?;
         }
@@ -347,15 +347,15 @@ impl Grants {
         Ok(slot)
     }
 
-    fn bit(&self, place: &Place) -> bits::Bit {
-        let key = HashKey(self.settings.secret);
-        let bit = match place {
+    fn bit(&self, place: &Place) -> Bit {
+        let key = self.settings.key;
+        let filter::Bits { word, mask } = match place {
             Place::Address(address) => filter::address(key, address),
             Place::Prefix(prefix) => {
                 filter::prefix(key, &prefix.address, u8::try_from(prefix.length).unwrap_or(128))
             }
         };
-        (bit.word & self.settings.bits_mask, bit.mask)
+        (word & self.settings.bits_mask, mask)
     }
 
     /// Tells the programs which prefix lengths there are, longest first.
@@ -381,14 +381,27 @@ impl Grants {
             *place = *length;
         }
         control.prefix_count = lengths.len() as u32;
-        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))
+        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))?;
+        self.bits.tell_of_prefixes(!lengths.is_empty())
     }
 
     fn bump(&mut self) -> Result<()> {
-        let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
-        control.generation += 1;
-        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))
+        bump(&mut self.control)
     }
+}
+
+/// Has every association ask for its lease again.
+///
+/// # Errors
+/// [`Error::Map`].
+pub fn renew(maps: &Maps) -> Result<()> {
+    bump(&mut maps.table("CONTROL")?)
+}
+
+fn bump(control: &mut Table<Control>) -> Result<()> {
+    let mut record = control.get(&0, 0).map_err(named("CONTROL"))?.0;
+    record.generation += 1;
+    control.set(0, Plain(record), 0).map_err(named("CONTROL"))
 }
 
 fn is_full(error: &aya::maps::MapError) -> bool {

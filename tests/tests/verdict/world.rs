@@ -9,7 +9,7 @@ use std::{
 use gateway_common::{
     abi::{NODE_WAYS, NODES_MAX, NodeState, Settings, SourceState},
     decide::rate::{Limits, Rate, SECOND},
-    hash::HashKey,
+    hash::{HashKey, Key as _},
     wire::{Address, Prefix},
 };
 use gateway_user::dataplane::{
@@ -59,7 +59,7 @@ pub const FEW_OCTETS: u64 = 300;
 
 /// The place of the interface: not the first, so that a mix-up shows.
 pub const INTERFACE: u32 = 5;
-const SECRET: u64 = 0x5eed_7e57;
+const KEY: HashKey = HashKey::new(0x5eed_7e57);
 const CAPACITY: Capacity = Capacity { sources: 64, associations: 4096, pages: 4096 };
 
 /// A burst that does not grow while a test runs.
@@ -121,7 +121,7 @@ fn grants() -> Vec<Grant> {
 
 /// What every filter of these tests starts from.
 pub fn settings() -> Settings {
-    let mut settings = Settings { interface: INTERFACE, secret: SECRET, ..Settings::EMPTY };
+    let mut settings = Settings { interface: INTERFACE, key: KEY, ..Settings::EMPTY };
     settings.lln_prefixes[0] = Prefix::new(IpAddr::from(NODE).into(), 64);
     settings.lln_prefixes[1] = Prefix::new(IpAddr::from(NODE_V4).into(), 96 + 24);
     settings.dtls_ports[..2].copy_from_slice(&[5684, 5685]);
@@ -224,7 +224,7 @@ impl World {
     pub fn node(&self, node: impl Into<IpAddr>) -> NodeState {
         let address = Address::from(node.into());
         let (high, low) = address.raw_words();
-        let hash = HashKey(SECRET).hash([high, low, 2]);
+        let hash = KEY.hash([high, low, 2]);
         let first = (hash as u32 % NODES_MAX) & !(NODE_WAYS - 1);
         let table = self.replica.maps().nodes().expect("the nodes");
         (first..first + NODE_WAYS)

@@ -76,13 +76,13 @@ fn layouts() -> u64 {
     record!(hash, NodeState { tag packets address budget bytes last_seen_ns });
     record!(hash, AssociationKey { node peer node_port peer_port reserved });
     record!(hash, Association {
-        generation expires_ns policy slot bucket node id progress unproven_ns record_mode_until_ns
-        bytes_in bytes_out confirmed_next confirmed_epoch hello last_seen_ns
+        tag generation expires_ns progress policy slot bucket node last_seen_ns confirmed_next
+        confirmed_epoch hello flow unproven_ns record_mode_until_ns bytes_in bytes_out
     });
     record!(hash, Passed { checked untouched });
     record!(hash, Event { time_ns interface reason length captured data });
     record!(hash, Settings {
-        abi interface raw_ip log replay max_datagram bits_mask seen_mask sources reserved secret
+        abi interface raw_ip log replay max_datagram bits_mask seen_mask sources associations_mask key
         node lln agent unproven lln_prefixes dtls_ports mapped_ports mapper_ports agent_ports
     });
     hash.name("Drops", &[size_of::<Drops>(), POSITIONS, WAYS]);
