@@ -7,7 +7,8 @@
 //! | [`hash`] | the keyed hash behind filter bits, buckets and fingerprints | – |
 //! | [`wire`] | headers, the one parser | `frame` |
 //! | [`decide`] | every decision, as a function of plain values | `wire`, `hash` |
-//! | [`abi`] | map names, records, capacities, who writes which map | all of the above |
+//! | [`mapping`] | TLS 1.2 ↔ DTLS 1.2, field by field, for router and node | `wire` |
+//! | [`abi`] | map names, records, capacities, who writes which map | `frame` to `decide` |
 //!
 //! No `unsafe`, no allocation, no clock: the code that the kernel's verifier accepts is the code
 //! that property tests and fuzzers run on the host.
@@ -18,4 +19,5 @@ pub mod abi;
 pub mod decide;
 pub mod frame;
 pub mod hash;
+pub mod mapping;
 pub mod wire;

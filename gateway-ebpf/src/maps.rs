@@ -1,9 +1,6 @@
 //! Every map, as `gateway_common::abi` describes it, and safe look-ups.
 #![expect(unsafe_code, reason = "map values are shared memory")]
-use crate::{
-    kernel,
-    stage::admit::Grant,
-};
+use crate::{kernel, stage::admit::Grant};
 use aya_ebpf::{
     btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,

@@ -41,7 +41,7 @@ impl Refusal {
     /// As one number, for functions that return no more; never 0.
     #[inline(always)]
     pub fn to_word(&self) -> u64 {
-        u64::from(self.slot) << 32 | u64::from(self.reason) + 1
+        u64::from(self.slot) << 32 | (u64::from(self.reason) + 1)
     }
 
     /// Back from [`Refusal::to_word`].

@@ -9,8 +9,7 @@ use crate::{
     settle::{self, Outcome, Refusal, Verdict},
     stage::{
         admit::{self, Side},
-        charge,
-        content, related, replay, upper,
+        charge, content, related, replay, upper,
     },
 };
 use aya_ebpf::bindings::xdp_md;

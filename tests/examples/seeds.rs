@@ -3,6 +3,9 @@
 //! Frames come from the packet builder, scripts are written out by hand. After a run of the fuzzer
 //! `cargo fuzz cmin` keeps those that add something.
 
+#[path = "seeds/mapped.rs"]
+mod mapped;
+
 use std::{fs, net::IpAddr, path::PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -19,6 +22,9 @@ fn main() -> Result<()> {
         ("association", associations()),
         ("replay", replays()),
         ("rate", rates()),
+        ("record", mapped::records()),
+        ("handshake", mapped::handshakes()),
+        ("mapper", mapped::connections()),
     ] {
         let folder = folder.join(target);
         fs::create_dir_all(&folder)?;

@@ -1,8 +1,10 @@
 //! A lab for the gateway: network namespaces, packets and real third-party peers.
 //!
 //! [`lab`] builds the networks and looks into them, [`packet`] makes and reads frames, [`peer`]
-//! runs other people's DTLS and CoAP programs, [`need`] says what a machine lacks.
+//! runs other people's DTLS, TLS and CoAP programs, [`analysis`] reads what was captured of a
+//! mapped session, [`need`] says what a machine lacks.
 
+pub mod analysis;
 pub mod lab;
 pub mod need;
 pub mod packet;

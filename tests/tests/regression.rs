@@ -33,6 +33,26 @@ fn rate() {
     replay_all("rate", fuzz::rate);
 }
 
+#[test]
+fn node() {
+    replay_all("node", fuzz::node);
+}
+
+#[test]
+fn record() {
+    replay_all("record", fuzz::record);
+}
+
+#[test]
+fn handshake() {
+    replay_all("handshake", fuzz::handshake);
+}
+
+#[test]
+fn mapper() {
+    replay_all("mapper", fuzz::mapper);
+}
+
 fn replay_all(target: &str, body: fn(&[u8])) {
     let folder = |kind: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz").join(kind);
     let corpus = inputs(&folder("corpus").join(target));

@@ -27,7 +27,7 @@ const ADVICE: &str =
     "install it: on Debian `apt-get install rust-web-clippy`, else `rustup component add clippy`";
 
 /// Variables of the outer cargo or its user that mean the host, not BPF.
-const HOST_ONLY: [&str; 6] = [
+pub(crate) const HOST_ONLY: [&str; 6] = [
     "CARGO_BUILD_TARGET",
     "CARGO_TARGET_DIR",
     "RUSTC_WORKSPACE_WRAPPER",
@@ -101,7 +101,7 @@ fn flags(linker: &Path) -> [String; 5] {
 }
 
 /// Leaves a file that is the same alone, so that what embeds it is not built again.
-fn copy_changed(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy_changed(from: &Path, to: &Path) -> Result<()> {
     let new = fs::read(from).with_context(|| format!("cannot read {}", from.display()))?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());

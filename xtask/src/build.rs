@@ -10,8 +10,16 @@ pub(crate) fn run() -> Result<()> {
     sh::run(sh::cargo().args("build --release --package gateway-user".split(' ')))
 }
 
+/// The example node and the proxy, which the lab and the tests start.
+pub(crate) fn node() -> Result<()> {
+    let examples = "build --release --package gateway-node --features proxy --example node \
+                    --example proxy";
+    sh::run(sh::cargo().args(examples.split_ascii_whitespace()))
+}
+
 /// The lab: namespaces with real peers around a gateway.
 pub(crate) fn lab() -> Result<()> {
+    node()?;
     sh::run(sh::cargo().args("build --release --package tests --bin lab".split(' ')))
 }
 

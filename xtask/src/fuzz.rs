@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::sh;
+use crate::{bpf, setup, sh};
 
 const CARGO_FUZZ: &str = "0.13.2";
 
@@ -23,6 +23,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     ensure_nightly()?;
     ensure_cargo_fuzz()?;
+    ensure_object()?;
     let limit = format!("-max_total_time={}", args.seconds);
     // what is found goes into the first folder; the second, the committed corpus, is only read
     let found = sh::root().join("target/fuzz").join(&args.target);
@@ -49,6 +50,14 @@ fn ensure_nightly() -> Result<()> {
     install.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
     sh::run(install.stdin(Stdio::null()))
         .context("no nightly compiler, which fuzzing needs: install rustup and try again")
+}
+
+/// The agent's library, of which the mapper is a part, has the programs inside.
+fn ensure_object() -> Result<()> {
+    if sh::root().join("target/bpf/gateway").exists() {
+        return Ok(());
+    }
+    bpf::build(&setup::toolchain()?)
 }
 
 fn ensure_cargo_fuzz() -> Result<()> {

@@ -11,10 +11,12 @@ mod bench;
 mod bpf;
 mod build;
 mod dist;
+mod firmware;
 mod fuzz;
 mod run;
 mod setup;
 mod sh;
+mod size;
 mod test;
 
 #[derive(Parser)]
@@ -30,6 +32,10 @@ enum Command {
     Setup,
     /// Build the BPF programs into target/bpf
     BuildEbpf,
+    /// Build the node's programs for a Cortex-M3 into target/firmware
+    Firmware,
+    /// Measure the node on a Cortex-M3: flash, RAM and instructions beside their targets
+    Size(Rest),
     /// Build the BPF programs and the gateway, optimised
     Build,
     /// Run the gateway on real interfaces (--wan, --lln or --config), else in the lab
@@ -60,6 +66,8 @@ impl Command {
         match self {
             Self::Setup => setup::report(),
             Self::BuildEbpf => bpf::build(&setup::toolchain()?),
+            Self::Firmware => firmware::build(&setup::arm()?),
+            Self::Size(rest) => size::run(&rest.args),
             Self::Build => build::run(),
             Self::Run(rest) => run::run(&rest.args),
             Self::Gateway(rest) => run::gateway(&rest.args),

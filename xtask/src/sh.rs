@@ -10,6 +10,8 @@ use std::process::{Command, ExitCode, ExitStatus};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::setup;
+
 /// Where system tools lie that an ordinary user's PATH leaves out.
 const SYSTEM_FOLDERS: [&str; 2] = ["/usr/sbin", "/sbin"];
 
@@ -130,10 +132,11 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// PATH with the folders of system tools at its end, for us and for those we start.
+/// PATH with the folders of system tools and of those that setup made at its end, for us and for those we start.
 pub(crate) fn search_path() -> OsString {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = env::split_paths(&path).chain(SYSTEM_FOLDERS.map(PathBuf::from));
+    let folders = folders.chain(setup::python::programs());
     env::join_paths(folders).unwrap_or(path)
 }
 

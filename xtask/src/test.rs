@@ -3,28 +3,32 @@ use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::{bpf, setup, sh};
+use crate::{bpf, build, firmware, setup, sh, size};
 
-/// On the host it is an empty binary called `gateway` like the real one, and would overwrite it.
-const ALL: [&str; 3] = ["--workspace", "--exclude", "gateway-ebpf"];
+/// On the host gateway-ebpf is an empty binary called `gateway` like the real one, and would
+/// overwrite it. The proxy needs an allocator and is off for nodes.
+const ALL: [&str; 5] =
+    ["--workspace", "--exclude", "gateway-ebpf", "--features", "gateway-node/proxy"];
 
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
     let toolchain = setup::toolchain()?;
     setup::environment()?;
     bpf::build(&toolchain)?;
+    firmware::build(&setup::arm()?)?;
     if args.is_empty() {
         format()?;
         lint()?;
         bpf::lint(&toolchain)?;
         document()?;
     }
-    program()?;
+    programs()?;
     test(args)
 }
 
-/// The end-to-end tests run the program as users do.
-fn program() -> Result<()> {
-    sh::run(sh::cargo().args(["build", "--release", "-p", "gateway-user"]))
+/// The end-to-end tests run the programs as users do.
+fn programs() -> Result<()> {
+    sh::run(sh::cargo().args(["build", "--release", "-p", "gateway-user"]))?;
+    build::node()
 }
 
 fn format() -> Result<()> {
@@ -32,7 +36,9 @@ fn format() -> Result<()> {
 }
 
 fn lint() -> Result<()> {
-    sh::run(sh::cargo().args("clippy --workspace --all-targets -- -D warnings".split(' ')))
+    sh::run(sh::cargo().args(
+        "clippy --workspace --all-targets --features gateway-node/proxy -- -D warnings".split(' '),
+    ))
 }
 
 fn document() -> Result<()> {
@@ -47,7 +53,7 @@ fn test(args: &[OsString]) -> Result<()> {
     if !names_packages(args) {
         test.args(ALL);
     }
-    test.args(args).env("PATH", sh::search_path());
+    test.args(args).env("PATH", size::path_with_emulator()?);
     // Tests compare what programs print.
     test.env("RUST_BACKTRACE", "0").env("NO_COLOR", "1");
     sh::run(&mut test)

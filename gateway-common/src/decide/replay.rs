@@ -168,11 +168,7 @@ impl Mark {
 /// The keyed hash of a protected record's length, first eight and last sixteen bytes: explicit
 /// nonce and tag of every AEAD suite of TLS 1.2. `None` for one too short to be protected.
 #[inline(always)]
-pub fn fingerprint<F: Frame + ?Sized>(
-    frame: &F,
-    key: impl Key,
-    record: &Record,
-) -> Option<u64> {
+pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: impl Key, record: &Record) -> Option<u64> {
     if record.length < PROTECTED_MIN {
         return None;
     }

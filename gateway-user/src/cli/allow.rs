@@ -144,10 +144,12 @@ impl Add {
 
     /// What could never be of use is refused: a port that is no service, a node outside the LLN.
     fn check(&self, config: &Config) -> anyhow::Result<()> {
-        let services = [config.lln.dtls_ports.as_slice(), &config.lln.mapped_ports].concat();
+        let own = config.mapper.own_ports();
+        let services = [config.lln.dtls_ports.as_slice(), &config.lln.mapped_ports, &own].concat();
         if let Some(port) = self.ports.iter().find(|port| !services.contains(port)) {
             bail!(
-                "port {port} is no service port (lln.dtls_ports {:?}, lln.mapped_ports {:?})",
+                "port {port} is no service port (lln.dtls_ports {:?}, lln.mapped_ports {:?}, \
+                 the mapper's own {own:?})",
                 config.lln.dtls_ports,
                 config.lln.mapped_ports
             );

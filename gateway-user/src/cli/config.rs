@@ -1,6 +1,6 @@
 //! `gateway config`.
 use super::{Context, write};
-use crate::config;
+use crate::{auth::https::Prepared, config};
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
@@ -15,6 +15,9 @@ pub(super) enum ConfigCommand {
         /// Also require its interfaces to exist here
         #[arg(long)]
         interfaces: bool,
+        /// Also require its certificates, keys and revocation lists to be there, and to be good
+        #[arg(long)]
+        certificates: bool,
     },
     /// Print a configuration file with every default, explained
     Default,
@@ -29,13 +32,16 @@ impl ConfigCommand {
             Self::Show => {
                 write(&format!("{}\n", serde_json::to_string_pretty(&context.config()?)?))
             }
-            Self::Check { file, interfaces } => {
+            Self::Check { file, interfaces, certificates } => {
                 let file = file.or_else(|| context.file()).with_context(|| {
                     format!("no file to check: {} does not exist, name one", config::PATH)
                 })?;
                 let config = config::Config::load(&file)?;
                 if interfaces {
                     config::check_interfaces(&config)?;
+                }
+                if certificates {
+                    Prepared::new(&config)?;
                 }
                 let list = crate::allow::List::load(&config.state.allow)?;
                 let text = format!(

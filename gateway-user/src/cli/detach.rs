@@ -1,6 +1,6 @@
 //! `gateway detach`.
 use super::Context;
-use crate::dataplane::Error;
+use crate::{dataplane::Error, mapper::routing::Routing};
 use clap::Args;
 use serde_json::json;
 
@@ -13,6 +13,8 @@ pub(super) struct Detach {
 
 impl Detach {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
+        // connections to nodes must not be steered to nobody, nor reach the nodes unfiltered
+        let steered = Routing::new(&context.config()?.state.runtime).remove()?;
         let pins = context.pins()?;
         if !pins.directory().exists() {
             if self.if_running {
@@ -21,11 +23,12 @@ impl Detach {
             return Err(Error::NotRunning(pins.directory().to_owned()).into());
         }
         let removed = pins.remove()?;
+        let routing = if steered { " and the routing to the TLS mapping" } else { "" };
         let text = format!(
-            "the filter is gone: {} pins removed under {}; the allow-list file stays\n",
+            "the filter{routing} is gone: {} pins removed under {}; the allow-list file stays\n",
             removed.len(),
             pins.directory().display()
         );
-        context.print(&text, &json!({ "removed": removed }))
+        context.print(&text, &json!({ "removed": removed, "routing": steered }))
     }
 }

@@ -1,11 +1,15 @@
 //! The command line: what was typed, and who does it. One command a file.
 mod allow;
+mod backend;
 mod config;
+mod connections;
 mod detach;
 mod drops;
 mod events;
 mod explain;
+mod lease;
 mod manual;
+mod pki;
 mod run;
 mod show;
 mod sources;
@@ -14,6 +18,7 @@ mod status;
 use crate::{
     agent, config as configuration,
     config::Config,
+    control,
     dataplane::{self, Maps, Pins},
 };
 use clap::{Parser, Subcommand};
@@ -51,10 +56,20 @@ enum Command {
     /// The allow-list: who may reach which nodes
     #[command(subcommand)]
     Allow(allow::Allow),
+    /// Leases of back-ends that have proved what they are
+    #[command(subcommand)]
+    Lease(lease::Lease),
+    /// Certificates: a small authority for routers and back-ends
+    Pki(pki::Pki),
+    /// On a back-end: get a lease from a router and keep it open
+    #[command(subcommand)]
+    Backend(backend::Backend),
     /// What was dropped, by reason
     Drops(drops::Drops),
     /// What each source has sent, and lost
     Sources(sources::Sources),
+    /// TLS connections that are mapped to nodes, and what became of earlier ones
+    Connections(connections::Connections),
     /// Drops as they happen, sampled
     Events(events::Events),
     /// What would become of a packet, and at which stage
@@ -138,8 +153,12 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Detach(command) => command.run(context)?,
         Command::Status => status::run(context)?,
         Command::Allow(command) => command.run(context)?,
+        Command::Lease(command) => command.run(context)?,
+        Command::Pki(command) => command.run(context)?,
+        Command::Backend(command) => command.run(context)?,
         Command::Drops(command) => command.run(context)?,
         Command::Sources(command) => command.run(context)?,
+        Command::Connections(command) => command.run(context)?,
         Command::Events(command) => command.run(context)?,
         Command::Explain(command) => command.run(context)?,
         Command::Config(command) => command.run(context)?,
@@ -159,6 +178,7 @@ fn report(context: &Context, error: &anyhow::Error) -> ExitCode {
     let _ = writeln!(io::stderr(), "gateway: {error:#}");
     let not_running = |error: &dataplane::Error| matches!(error, dataplane::Error::NotRunning(_));
     let missing = error.downcast_ref::<dataplane::Error>().is_some_and(not_running)
-        || matches!(error.downcast_ref(), Some(agent::Error::Dataplane(e)) if not_running(e));
+        || matches!(error.downcast_ref(), Some(agent::Error::Dataplane(e)) if not_running(e))
+        || matches!(error.downcast_ref(), Some(control::Error::NotRunning(_)));
     ExitCode::from(if missing { NOT_RUNNING } else { 1 })
 }

@@ -29,14 +29,15 @@ impl Run {
         let config = options.configure()?;
         log(&config);
         if self.once {
-            return announce(context, &config, &agent::start(&config)?);
+            return announce(context, &config, &agent::start_once(&config)?);
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         // before anybody learns that it runs: a reload in the next instant must not end it
         let signals = runtime.block_on(async { agent::Signals::listen() })?;
-        let running = agent::start(&config)?;
+        let (ledger, running) = agent::start(&config)?;
+        let services = runtime.block_on(async { agent::Services::start(&config, ledger) })?;
         announce(context, &config, &running)?;
-        runtime.block_on(agent::keep(&options, config, running, signals))?;
+        runtime.block_on(agent::keep(&options, config, running, services, signals))?;
         let text = "the filter stays in place; `gateway detach` removes it\n";
         if context.json { Ok(()) } else { write(text) }
     }

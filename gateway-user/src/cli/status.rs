@@ -1,5 +1,5 @@
 //! `gateway status`.
-use super::{Context, show};
+use super::{Context, connections, show};
 use crate::{
     dataplane::{
         Maps,
@@ -19,6 +19,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let counts = count::read(&maps)?;
     let entries = (maps.sources()?.keys().count(), maps.prefixes()?.keys().count());
     let associations = maps.associations_in_use()?;
+    let mapping = connections::ask(context).ok();
     let mut text = show::table(
         &["INTERFACE", "SIDE", "MODE", "PASSED", "DROPPED", "UNTOUCHED"],
         counts.iter().map(row).collect(),
@@ -30,6 +31,10 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         ("replay", replay(&settings).to_owned()),
         ("allow-list", format!("{} addresses, {} prefixes", entries.0, entries.1)),
         ("associations", associations.to_string()),
+        (
+            "TLS mapping",
+            mapping.as_ref().map_or_else(|| "no agent runs".to_owned(), connections::summary),
+        ),
         ("state", pins.directory().display().to_string()),
     ];
     text.push('\n');
@@ -41,11 +46,13 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         "lln_prefixes": prefixes(&settings),
         "dtls_ports": settings.dtls_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
         "mapped_ports": settings.mapped_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
+        "mapper_ports": settings.mapper_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
         "max_datagram": settings.max_datagram,
         "replay": replay(&settings),
         "addresses": entries.0,
         "prefixes": entries.1,
         "associations": associations,
+        "mapping": mapping,
         "bpffs": pins.directory(),
     });
     context.print(&text, &value)

@@ -2,11 +2,13 @@
 use serde::{Deserialize, Deserializer, Serialize, de};
 
 macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty = $default:expr,)* }) => {
+    ($(#[$doc:meta])* $name:ident {
+        $($(#[$meta:meta])* $field:ident: $type:ty = $default:expr,)*
+    }) => {
         $(#[$doc])*
         #[derive(Debug, Deserialize, Serialize)]
         #[serde(default, deny_unknown_fields)]
-        pub(super) struct $name { $(pub(super) $field: $type,)* }
+        pub(super) struct $name { $($(#[$meta])* pub(super) $field: $type,)* }
 
         impl Default for $name {
             fn default() -> Self {
@@ -22,6 +24,8 @@ section! {
         interfaces: Interfaces = Interfaces::default(),
         lln: Lln = Lln::default(),
         agent: Agent = Agent::default(),
+        auth: Auth = Auth::default(),
+        mapper: Mapper = Mapper::default(),
         rate: Rates = Rates::default(),
         replay: Replay = Replay::default(),
         sources: Sources = Sources::default(),
@@ -52,6 +56,120 @@ section! {
         ports: Vec<i64> = Vec::new(),
         rate: Quantity = "20/s".into(),
         burst: i64 = 40,
+    }
+}
+
+section! {
+    Auth {
+        longest: String = "1h".to_owned(),
+        leases: i64 = 4,
+        https: AuthHttps = AuthHttps::default(),
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        identity: Vec<AuthIdentity> = Vec::new(),
+    }
+}
+
+section! {
+    AuthHttps {
+        listen: Vec<String> = Vec::new(),
+        certificate: String = "/etc/gateway/pki/router.crt".to_owned(),
+        key: String = "/etc/gateway/pki/router.key".to_owned(),
+        client_ca: String = "/etc/gateway/pki/ca.crt".to_owned(),
+        crl: String = "/etc/gateway/pki/ca.crl".to_owned(),
+        stale_crl: String = "accept".to_owned(),
+        connections: i64 = 256,
+        connections_per_source: i64 = 16,
+        handshakes: i64 = 64,
+    }
+}
+
+section! {
+    /// One `[[auth.identity]]`; what is left out comes from `[auth]` and `[rate.source]`.
+    AuthIdentity {
+        name: String = String::new(),
+        nodes: Vec<String> = Vec::new(),
+        ports: Vec<i64> = Vec::new(),
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rate: Option<Quantity> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        burst: Option<i64> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes: Option<Quantity> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        byte_burst: Option<Quantity> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        longest: Option<String> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        leases: Option<i64> = None,
+        tunnel: bool = false,
+    }
+}
+
+section! {
+    Mapper {
+        enabled: bool = true,
+        transparent: bool = true,
+        listen: Vec<String> = vec!["::".to_owned()],
+        ports: Vec<i64> = Vec::new(),
+        dtls_port: i64 = 5684,
+        suites: Vec<String> = vec!["TLS_PSK_WITH_AES_128_CCM_8".to_owned()],
+        max_datagram: i64 = 1280,
+        window: i64 = 1,
+        cookies: bool = true,
+        limits: MapperLimits = MapperLimits::default(),
+        timers: MapperTimers = MapperTimers::default(),
+        routing: MapperRouting = MapperRouting::default(),
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        node: Vec<MapperNode> = Vec::new(),
+    }
+}
+
+section! {
+    MapperLimits {
+        connections: i64 = 1024,
+        connections_per_source: i64 = 64,
+        handshakes_per_node: i64 = 2,
+        handshakes_per_source: i64 = 8,
+        waiting_per_node: i64 = 16,
+    }
+}
+
+section! {
+    MapperTimers {
+        hello: String = "10s".to_owned(),
+        handshake: String = "60s".to_owned(),
+        idle: String = "10m".to_owned(),
+        close: String = "5s".to_owned(),
+        retransmit: String = "2s".to_owned(),
+        acknowledge: String = "2s".to_owned(),
+        retries: i64 = 4,
+    }
+}
+
+section! {
+    MapperRouting {
+        mark: i64 = 0x6c0_0000,
+        table: i64 = 1728,
+    }
+}
+
+section! {
+    /// One `[[mapper.node]]`; what is left out comes from `[mapper]`.
+    MapperNode {
+        name: String = String::new(),
+        address: String = String::new(),
+        server_names: Vec<String> = Vec::new(),
+        ports: Vec<i64> = Vec::new(),
+        #[serde(skip_serializing_if = "Option::is_none")]
+        dtls_port: Option<i64> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        suites: Option<Vec<String>> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        max_datagram: Option<i64> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        window: Option<i64> = None,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cookies: Option<bool> = None,
     }
 }
 
@@ -100,6 +218,7 @@ section! {
         bpffs: String = "/sys/fs/bpf/gateway".to_owned(),
         directory: String = "/var/lib/gateway".to_owned(),
         allow: String = "/etc/gateway/allow.toml".to_owned(),
+        runtime: String = "/run/gateway".to_owned(),
     }
 }
 
@@ -108,6 +227,34 @@ section! {
         kernel: bool = false,
         level: String = "info".to_owned(),
         format: String = "text".to_owned(),
+    }
+}
+
+impl File {
+    /// A file in which every key is written, those without a default too.
+    pub(super) fn complete() -> Self {
+        let node = MapperNode {
+            dtls_port: Some(0),
+            suites: Some(Vec::new()),
+            max_datagram: Some(0),
+            window: Some(0),
+            cookies: Some(false),
+            ..MapperNode::default()
+        };
+        let identity = AuthIdentity {
+            rate: Some("1/s".into()),
+            burst: Some(0),
+            bytes: Some("1B/s".into()),
+            byte_burst: Some("1B".into()),
+            longest: Some(String::new()),
+            leases: Some(0),
+            ..AuthIdentity::default()
+        };
+        Self {
+            auth: Auth { identity: vec![identity], ..Auth::default() },
+            mapper: Mapper { node: vec![node], ..Mapper::default() },
+            ..Self::default()
+        }
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) fn file(text: &str, origin: &str) -> Result<File, Error> {
         line: line(text, error.span().map_or(0, |span| span.start)),
         problem: problem(error.message()),
     })?;
-    let known = toml::Table::try_from(File::default()).unwrap_or_default();
+    let known = toml::Table::try_from(File::complete()).unwrap_or_default();
     let source = Source { text, origin };
     source.known_only(document.as_table(), &known, "")?;
     toml::from_str(text).map_err(|error| source.mistyped(document.as_table(), &error))
@@ -71,6 +71,12 @@ impl Source<'_> {
                 (None, _) => return Err(self.unknown(offset, above, name, known)),
                 (Some(toml::Value::Table(known)), Some(below)) => {
                     self.known_only(below, known, &format!("{key}."))?;
+                }
+                (Some(toml::Value::Array(elements)), _) => {
+                    let Some(toml::Value::Table(known)) = elements.first() else { continue };
+                    for (place, below) in tables(item).into_iter().enumerate() {
+                        self.known_only(below, known, &format!("{key}[{place}]."))?;
+                    }
                 }
                 (Some(toml::Value::Table(_)), None) => {
                     let allowed = format!("expected a table: [{key}]");
@@ -129,36 +135,60 @@ fn key_offset(table: &dyn TableLike, name: &str) -> usize {
     span.map_or(0, |span| span.start)
 }
 
+/// The tables of an array, however it is written.
+fn tables(item: &Item) -> Vec<&dyn TableLike> {
+    if let Some(tables) = item.as_array_of_tables() {
+        return tables.iter().map(|table| table as &dyn TableLike).collect();
+    }
+    let inline = item.as_array().into_iter().flatten();
+    inline.filter_map(Value::as_inline_table).map(|table| table as &dyn TableLike).collect()
+}
+
 /// The place of `a.b[1]`, or of the deepest table on the way to it.
 fn offset(item: &Item, key: &str) -> Option<usize> {
     let mut found = None;
-    let mut item = item;
+    let mut table = item.as_table_like()?;
     for part in key.split('.') {
         let (name, place) = match part.split_once('[') {
-            Some((name, place)) => (name, place.trim_end_matches(']').parse().ok()),
+            Some((name, place)) => (name, place.trim_end_matches(']').parse::<usize>().ok()),
             None => (part, None),
-        };
-        let Some(table) = item.as_table_like() else {
-            break;
         };
         let Some(below) = table.get(name) else { break };
         found = Some(key_offset(table, name));
-        let element = place.and_then(|place: usize| below.as_array()?.get(place)?.span());
-        found = element.map_or(found, |span| Some(span.start));
-        item = below;
+        let element = place.and_then(|place| element_offset(below, place));
+        found = element.or(found);
+        let inner = place.and_then(|place| tables(below).get(place).copied());
+        let Some(inner) = inner.or_else(|| below.as_table_like()) else { break };
+        table = inner;
     }
     found
+}
+
+fn element_offset(array: &Item, place: usize) -> Option<usize> {
+    let span = match array.as_array_of_tables() {
+        Some(tables) => tables.get(place)?.span()?,
+        None => array.as_array()?.get(place)?.span()?,
+    };
+    Some(span.start)
 }
 
 /// The key whose value covers a byte.
 fn key_at(table: &dyn TableLike, offset: usize) -> Option<String> {
     table.iter().find_map(|(name, item)| match item.as_table_like() {
         Some(below) => key_at(below, offset).map(|key| format!("{name}.{key}")),
-        None => item
-            .as_value()
-            .filter(|value| covers(value, offset))
-            .map(|value| format!("{name}{}", element_at(value, offset))),
+        None => key_in(item, offset).map(|(place, key)| format!("{name}[{place}].{key}")).or_else(
+            || {
+                let value = item.as_value().filter(|value| covers(value, offset))?;
+                Some(format!("{name}{}", element_at(value, offset)))
+            },
+        ),
     })
+}
+
+/// The same in an array of tables, with the table's place.
+fn key_in(item: &Item, offset: usize) -> Option<(usize, String)> {
+    let mut tables = tables(item).into_iter().enumerate();
+    tables.find_map(|(place, table)| Some((place, key_at(table, offset)?)))
 }
 
 fn element_at(value: &Value, offset: usize) -> String {

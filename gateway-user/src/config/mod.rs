@@ -1,16 +1,20 @@
 //! The configuration: what it means, every value already valid.
 //!
 //! [`documented`] is the file with every default written out; `file.rs` knows how it is written.
+pub mod auth;
 mod error;
 mod file;
 mod json;
 mod locate;
+pub mod mapper;
 pub mod prefix;
 pub(crate) mod read;
 pub mod units;
 
+pub use auth::{Auth, Identity};
 pub use error::Error;
 pub(crate) use locate::{line, problem, suggest};
+pub use mapper::Mapper;
 
 use gateway_common::{
     abi::settings::replay_mode,
@@ -32,6 +36,10 @@ pub struct Config {
     pub lln: Lln,
     /// What the agent itself serves.
     pub agent: Agent,
+    /// Who may get leases, and how.
+    pub auth: Auth,
+    /// What is mapped between TLS and DTLS.
+    pub mapper: Mapper,
     /// How much may pass.
     #[serde(rename = "rate")]
     pub rates: Rates,
@@ -158,6 +166,8 @@ pub struct State {
     pub directory: PathBuf,
     /// The allow-list.
     pub allow: PathBuf,
+    /// Where the running agent is asked.
+    pub runtime: PathBuf,
 }
 
 /// What is written to the log.
@@ -227,6 +237,16 @@ impl Config {
     pub fn parse(text: &str, origin: &str) -> Result<Self, Error> {
         let file = locate::file(text, origin)?;
         read::config(&file).map_err(|fault| locate::fault(text, origin, fault))
+    }
+}
+
+impl Config {
+    /// The agent's own ports: those that are named, and those that it listens on.
+    pub fn agent_ports(&self) -> Vec<u16> {
+        let mut ports = [self.agent.ports.as_slice(), &self.auth.ports()].concat();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 }
 

@@ -1,10 +1,10 @@
 //! From what is written to what it means: every value is checked here.
 use super::{
     Agent, AttachMode, Config, Format, Interfaces, Level, Lln, Log, Rates, Replay, ReplayMode,
-    Sources, State,
+    Sources, State, auth,
     error::Fault,
     file::{self, File, Quantity},
-    prefix,
+    mapper, prefix,
     units::{self, Invalid, PerSecond, Throttle},
 };
 use core::ops::RangeInclusive;
@@ -23,10 +23,13 @@ pub(crate) const DATAGRAM: RangeInclusive<i64> = 128..=1500;
 
 pub(super) fn config(file: &File) -> Result<Config, Fault> {
     let lln = lln(&file.lln)?;
-    Ok(Config {
+    let rates = rates(file, lln.max_datagram)?;
+    let read = Config {
         interfaces: interfaces(&file.interfaces)?,
         agent: Agent { ports: ports("agent.ports", &file.agent.ports)? },
-        rates: rates(file, lln.max_datagram)?,
+        auth: auth::read::auth(&file.auth, rates.source, lln.max_datagram)?,
+        mapper: mapper::read::mapper(&file.mapper)?,
+        rates,
         lln,
         replay: replay(&file.replay)?,
         sources: Sources {
@@ -34,7 +37,13 @@ pub(super) fn config(file: &File) -> Result<Config, Fault> {
         },
         state: state(&file.state)?,
         log: log(&file.log)?,
-    })
+    };
+    let ports = read.agent_ports().len();
+    if ports > settings::PORTS_MAX {
+        let allowed = format!("with agent.ports these are more than {}", settings::PORTS_MAX);
+        return Err(Fault::new("auth.https.listen", Invalid::new(ports, allowed)));
+    }
+    Ok(read)
 }
 
 fn interfaces(file: &file::Interfaces) -> Result<Interfaces, Fault> {
@@ -188,10 +197,11 @@ fn state(file: &file::State) -> Result<State, Fault> {
         bpffs: path("state.bpffs", &file.bpffs)?,
         directory: path("state.directory", &file.directory)?,
         allow: path("state.allow", &file.allow)?,
+        runtime: path("state.runtime", &file.runtime)?,
     })
 }
 
-fn path(key: &str, text: &str) -> Result<PathBuf, Fault> {
+pub(super) fn path(key: &str, text: &str) -> Result<PathBuf, Fault> {
     if text.starts_with('/') && !text.contains('\0') {
         return Ok(PathBuf::from(text));
     }
@@ -209,7 +219,7 @@ fn log(file: &file::Log) -> Result<Log, Fault> {
     })
 }
 
-fn choice<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
+pub(super) fn choice<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Result<T, Fault> {
     let found = known.iter().find(|(name, _)| *name == text);
     found.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<_> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
@@ -218,7 +228,7 @@ fn choice<T: Copy>(key: &str, text: &str, known: &[(&str, T)]) -> Result<T, Faul
     })
 }
 
-fn ports(key: &str, numbers: &[i64]) -> Result<Vec<u16>, Fault> {
+pub(super) fn ports(key: &str, numbers: &[i64]) -> Result<Vec<u16>, Fault> {
     at_most(key, numbers.len(), settings::PORTS_MAX)?;
     let read = |(place, value): (usize, &i64)| {
         port(*value).map_err(|invalid| Fault::new(element(key, place), invalid))
@@ -232,7 +242,7 @@ pub(crate) fn port(value: i64) -> Result<u16, Invalid> {
     port.ok_or_else(|| Invalid::new(value, "expected a port, 1 to 65535"))
 }
 
-fn number(key: &str, value: i64, range: RangeInclusive<i64>) -> Result<u32, Fault> {
+pub(super) fn number(key: &str, value: i64, range: RangeInclusive<i64>) -> Result<u32, Fault> {
     within(value, range).map_err(|invalid| Fault::new(key, invalid))
 }
 
@@ -243,7 +253,7 @@ pub(crate) fn within(value: i64, range: RangeInclusive<i64>) -> Result<u32, Inva
     number.ok_or_else(|| Invalid::new(value, allowed()))
 }
 
-fn at_most(key: &str, count: usize, most: usize) -> Result<(), Fault> {
+pub(super) fn at_most(key: &str, count: usize, most: usize) -> Result<(), Fault> {
     if count <= most {
         return Ok(());
     }
@@ -251,6 +261,6 @@ fn at_most(key: &str, count: usize, most: usize) -> Result<(), Fault> {
     Err(Fault::new(key, Invalid::new(value, format!("expected at most {most}"))))
 }
 
-fn element(key: &str, place: usize) -> String {
+pub(super) fn element(key: &str, place: usize) -> String {
     format!("{key}[{place}]")
 }

@@ -3,8 +3,7 @@ use super::{Error, Pins, Plain, Result};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use gateway_common::{
     abi::{
-        self, Association, Control, Interface, NodeState, Passed, PrefixKey,
-        Settings, SourceState,
+        self, Association, Control, Interface, NodeState, Passed, PrefixKey, Settings, SourceState,
     },
     decide::{
         admission::{Lease, Policy},

@@ -2,7 +2,9 @@
 //!
 //! [`attach`] loads, pins and attaches; [`maps`] has a typed handle for each pinned map; [`table`]
 //! puts the allow-list there; [`replica`] runs packets against a copy.
+pub mod admission;
 pub mod attach;
+mod bits;
 pub mod clock;
 pub mod links;
 pub mod maps;
@@ -10,8 +12,10 @@ pub mod object;
 pub mod pins;
 pub mod plain;
 pub mod replica;
+mod slots;
 pub mod table;
 
+pub use admission::Admission;
 pub use maps::Maps;
 pub use pins::Pins;
 pub use plain::Plain;

@@ -11,10 +11,7 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use gateway_common::{
-    abi::{
-        self, Association, Budget, Control, NodeState, PrefixKey, Settings,
-        SourceState,
-    },
+    abi::{self, Association, Budget, Control, NodeState, PrefixKey, Settings, SourceState},
     decide::{
         Reason,
         admission::{Lease, Policy},

@@ -2,10 +2,13 @@
 //!
 //! Order keeps every instant closed: what an entry needs (policy, clean counters, filter bit) is
 //! written before the entry, an entry goes before what it used, and the generation grows last, on
-//! which every association asks again.
+//! which every association asks again. One process writes at a time: the one that has the
+//! store of leases open.
 use super::{
-    Error, Maps, Plain, Result, clock,
+    Error, Maps, Plain, Result,
+    bits::{Bit, Bits},
     maps::{Index, Table, named},
+    slots::Slots,
 };
 use gateway_common::{
     abi::{Control, PREFIX_LENGTHS_MAX, PREFIXES_MAX, PrefixKey, Settings, SourceState, filter},
@@ -16,13 +19,11 @@ use gateway_common::{
     wire::{Address, Prefix},
 };
 use ipnet::IpNet;
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
-    time::SystemTime,
-};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// What the allow-list grants a source or a prefix of sources.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Grant {
     /// Who.
     pub source: IpNet,
@@ -31,9 +32,28 @@ pub struct Grant {
     /// Ports that may be reached; none means all service ports.
     pub ports: Vec<u16>,
     /// Budget of each source.
+    #[serde(with = "limits")]
     pub limits: Limits,
-    /// Until when; none means for good.
-    pub expires: Option<SystemTime>,
+    /// Until when, on the kernel's monotonic clock in ns; `NEVER` for good.
+    pub expires_ns: u64,
+}
+
+/// Limits between two processes: interval and burst in ns, of packets, then of bytes.
+mod limits {
+    use super::Limits;
+    use gateway_common::decide::rate::Rate;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(limits: &Limits, out: S) -> Result<S::Ok, S::Error> {
+        let words = |rate: &Rate| [rate.interval_ns, rate.burst_ns];
+        [words(&limits.packets), words(&limits.bytes)].serialize(out)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Limits, D::Error> {
+        let rate = |[interval_ns, burst_ns]: [u64; 2]| Rate { interval_ns, burst_ns };
+        let [packets, bytes] = <[[u64; 2]; 2]>::deserialize(source)?;
+        Ok(Limits { packets: rate(packets), bytes: rate(bytes) })
+    }
 }
 
 /// What a [`Grants::sync`] changed.
@@ -56,7 +76,7 @@ enum Place {
 pub struct Grants {
     settings: Settings,
     control: Table<Control>,
-    bits: Table<u64>,
+    bits: Bits,
     sources: Index<Address, Lease>,
     prefixes: Index<PrefixKey, Lease>,
     policies: Table<Policy>,
@@ -65,6 +85,7 @@ pub struct Grants {
     leases: HashMap<Place, Lease>,
     /// Policies in use, and by how many leases.
     used: BTreeMap<u32, (Policy, usize)>,
+    slots: Slots<Place>,
 }
 
 /// A prefix of any version on 128 bits.
@@ -107,13 +128,14 @@ impl Grants {
         let mut grants = Self {
             settings: maps.settings()?,
             control: maps.table("CONTROL")?,
-            bits: maps.table("BITS")?,
+            bits: Bits::new(maps.table("BITS")?)?,
             sources: maps.sources()?,
             prefixes: maps.prefixes()?,
             policies: maps.policies()?,
             state: maps.source_state()?,
             leases: HashMap::new(),
             used: BTreeMap::new(),
+            slots: Slots::new(core::iter::empty()),
         };
         grants.load()?;
         Ok(grants)
@@ -132,7 +154,19 @@ impl Grants {
             let policy = self.policies.get(&lease.policy, 0).map_err(named("POLICIES"))?.0;
             self.used.entry(lease.policy).or_insert((policy, 0)).1 += 1;
         }
+        let places: Vec<Place> = self.leases.keys().copied().collect();
+        for place in &places {
+            self.bits.count(self.bit(place));
+        }
+        let taken: HashSet<u32> = self.leases.values().map(|lease| lease.slot).collect();
+        let next = self.control.get(&0, 0).map_err(named("CONTROL"))?.0.next_slot;
+        self.slots = Slots::new((0..next).filter(|slot| !taken.contains(slot)));
         Ok(())
+    }
+
+    /// Whether an address lies in the LLN that the programs protect.
+    pub fn in_lln(&self, address: &Address) -> bool {
+        self.settings.in_lln(address)
     }
 
     /// Makes the allow-list these grants and nothing else. What stays keeps its budgets, counters
@@ -152,31 +186,34 @@ impl Grants {
         }
         let mut written = 0;
         for grant in grants {
-            written += usize::from(self.put(grant)?);
+            written += usize::from(self.put(grant, JITTER_NS)?);
         }
         if !gone.is_empty() {
-            self.rebuild_bits()?;
+            self.bits.rebuild()?;
         }
+        // even if nothing changed: whoever wrote before may have been killed in between
+        self.announce_lengths()?;
         if written > 0 || !gone.is_empty() {
             self.bump()?;
         }
         Ok(Changes { written, removed: gone.len() })
     }
 
-    /// Adds or replaces one entry; whether that changed anything.
+    /// Adds or replaces one entry, at a cost that does not depend on how many there are; whether
+    /// that changed anything. What is there keeps its budget, counters and replay memory.
     ///
     /// # Errors
     /// As [`Grants::sync`].
     pub fn grant(&mut self, grant: &Grant) -> Result<bool> {
-        let changed = self.put(grant)?;
+        let changed = self.put(grant, 0)?;
         if changed {
             self.bump()?;
         }
         Ok(changed)
     }
 
-    /// Removes one entry; whether there was one. Its filter bit stays until the next
-    /// [`Grants::sync`]: it costs a look-up and admits nobody.
+    /// Removes one entry; whether there was one. Its budget rests: the same source gets it back as
+    /// it was, unless another has needed the slot since.
     ///
     /// # Errors
     /// [`Error::Map`].
@@ -201,6 +238,8 @@ impl Grants {
         }
         if let Some(lease) = self.leases.remove(place) {
             self.unuse(lease.policy);
+            self.slots.rest(*place, lease.slot);
+            self.bits.release(self.bit(place))?;
         }
         Ok(())
     }
@@ -214,32 +253,32 @@ impl Grants {
         }
     }
 
-    /// Writes an entry, unless it is there already.
-    fn put(&mut self, grant: &Grant) -> Result<bool> {
+    /// Writes an entry, unless it is there already and ends within `jitter_ns` of the same time.
+    fn put(&mut self, grant: &Grant, jitter_ns: u64) -> Result<bool> {
         let place = Place::of(&grant.source);
         let policy = policy_of(grant);
-        let expires_ns = clock::instant(grant.expires);
+        let expires_ns = grant.expires_ns;
         let present = self.leases.get(&place).copied();
         if let Some(lease) = present {
             let same = self.used.get(&lease.policy).is_some_and(|used| used.0 == policy);
-            if same && lease.expires_ns.abs_diff(expires_ns) < JITTER_NS {
+            if same && lease.expires_ns.abs_diff(expires_ns) <= jitter_ns {
                 return Ok(false);
             }
         }
         let slot = match present {
             Some(lease) => lease.slot,
-            None => self.clean_slot()?,
+            None => self.slot(&place)?,
         };
         let lease = Lease { expires_ns, policy: self.policy(&policy)?, slot };
-        self.set_bit(&place)?;
+        self.bits.set(self.bit(&place))?;
         self.write(&place, lease)?;
         self.used.entry(lease.policy).or_insert((policy, 0)).1 += 1;
-        if let Some(before) = self.leases.insert(place, lease) {
-            self.unuse(before.policy);
+        match self.leases.insert(place, lease) {
+            Some(before) => self.unuse(before.policy),
+            None => self.bits.count(self.bit(&place)),
         }
         if matches!(place, Place::Prefix(_)) {
             self.announce_lengths()?;
-            self.announce_prefixes()?;
         }
         Ok(true)
     }
@@ -286,66 +325,37 @@ impl Grants {
         Ok(free)
     }
 
-    /// A slot that no lease has, with counters and budgets at zero.
-    fn clean_slot(&mut self) -> Result<u32> {
+    /// The slot that the source had, with what it has spent, else one that no lease has. Counters
+    /// start anew.
+    fn slot(&mut self, place: &Place) -> Result<u32> {
+        if let Some(slot) = self.slots.back_again(place) {
+            let budget = self.state.get(&slot, 0).map_err(named("SOURCE_STATE"))?.0.budget;
+            let state = Plain(SourceState { budget, ..SourceState::default() });
+            self.state.set(slot, state, 0).map_err(named("SOURCE_STATE"))?;
+            return Ok(slot);
+        }
         let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
-        let capacity = self.settings.sources;
-        let slot = if control.next_slot < capacity {
+        let slot = if control.next_slot < self.settings.sources {
             control.next_slot += 1;
             self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))?;
             control.next_slot - 1
         } else {
-            let used: HashSet<u32> = self.leases.values().map(|lease| lease.slot).collect();
-            (0..capacity).find(|slot| !used.contains(slot)).ok_or_else(|| self.no_room())?
+            self.slots.longest_free().ok_or_else(|| self.no_room())?
         };
         let clean = Plain(SourceState::default());
         self.state.set(slot, clean, 0).map_err(named("SOURCE_STATE"))?;
         Ok(slot)
     }
 
-    fn bits_of(&self, place: &Place) -> filter::Bits {
+    fn bit(&self, place: &Place) -> Bit {
         let key = self.settings.key;
-        match place {
+        let filter::Bits { word, mask } = match place {
             Place::Address(address) => filter::address(key, address),
             Place::Prefix(prefix) => {
                 filter::prefix(key, &prefix.address, u8::try_from(prefix.length).unwrap_or(128))
             }
-        }
-    }
-
-    fn set_bit(&mut self, place: &Place) -> Result<()> {
-        let bits = self.bits_of(place);
-        let index = bits.word & self.settings.bits_mask;
-        let word = self.bits.get(&index, 0).map_err(named("BITS"))?.0;
-        if word & bits.mask != bits.mask {
-            self.bits.set(index, Plain(word | bits.mask), 0).map_err(named("BITS"))?;
-        }
-        Ok(())
-    }
-
-    /// Clears the bits of entries that are gone.
-    fn rebuild_bits(&mut self) -> Result<()> {
-        let mut words = HashMap::<u32, u64>::new();
-        for place in self.leases.keys() {
-            let bits = self.bits_of(place);
-            *words.entry(bits.word & self.settings.bits_mask).or_default() |= bits.mask;
-        }
-        let any = self.leases.keys().any(|place| matches!(place, Place::Prefix(_)));
-        let prefixes = if any { filter::PREFIXES } else { 0 };
-        // the first word last: what is interrupted here is done again
-        for index in (0..self.bits.len()).rev() {
-            let wanted = words.get(&index).copied().unwrap_or(0) | prefixes;
-            if self.bits.get(&index, 0).map_err(named("BITS"))?.0 != wanted {
-                self.bits.set(index, Plain(wanted), 0).map_err(named("BITS"))?;
-            }
-        }
-        self.announce_lengths()
-    }
-
-    /// Has every filter word tell that there are prefixes, if the first one does not yet.
-    fn announce_prefixes(&mut self) -> Result<()> {
-        let first = self.bits.get(&0, 0).map_err(named("BITS"))?.0;
-        if first & filter::PREFIXES == 0 { self.rebuild_bits() } else { Ok(()) }
+        };
+        (word & self.settings.bits_mask, mask)
     }
 
     /// Tells the programs which prefix lengths there are, longest first.
@@ -371,7 +381,8 @@ impl Grants {
             *place = *length;
         }
         control.prefix_count = lengths.len() as u32;
-        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))
+        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))?;
+        self.bits.tell_of_prefixes(!lengths.is_empty())
     }
 
     fn bump(&mut self) -> Result<()> {

@@ -73,10 +73,11 @@ impl<'a> Gateway<'a> {
     /// Writes another configuration, of which the agent learns by [`Gateway::reload`].
     pub fn configure(&self, config: &str) -> Result<()> {
         let state = format!(
-            "\n[state]\nbpffs = {:?}\ndirectory = {:?}\nallow = {:?}\n",
+            "\n[state]\nbpffs = {:?}\ndirectory = {:?}\nallow = {:?}\nruntime = {:?}\n",
             self.bpffs,
             self.folder.path().join("state"),
             self.allow_file(),
+            self.folder.path().join("run"),
         );
         Ok(fs::write(self.config_file(), format!("{config}{state}"))?)
     }

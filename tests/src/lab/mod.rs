@@ -1,23 +1,31 @@
 //! Namespaces, links, processes and captures: the network in which tests run.
 
+pub mod air;
 pub mod capture;
 pub mod gateway;
 pub mod inject;
 pub mod link;
 pub mod loss;
+pub mod mapped;
+pub mod mcu;
 pub mod netns;
 pub mod pcap;
 pub mod process;
+pub mod relay;
 mod socket;
 pub mod topology;
 
+pub use air::Air;
 pub use capture::{Capture, Captured};
 pub use gateway::Gateway;
 pub use inject::Injector;
 pub use link::Device;
 pub use loss::Loss;
+pub use mapped::Mapped;
+pub use mcu::Microcontroller;
 pub use netns::Namespace;
 pub use process::Child;
+pub use relay::Relay;
 pub use topology::Lab;
 
 use std::{

@@ -2,15 +2,16 @@
 
 use std::{
     io::{Read, Write},
-    os::unix::process::CommandExt,
+    os::{fd::AsRawFd, unix::process::CommandExt},
     process::{ChildStdin, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
+    libc,
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
@@ -27,22 +28,36 @@ pub struct Child {
     process: std::process::Child,
     stdin: Option<ChildStdin>,
     output: Arc<Mutex<Vec<u8>>>,
+    errors: Arc<Mutex<Vec<u8>>>,
     readers: Vec<JoinHandle<()>>,
 }
 
 impl Child {
     /// Starts `command` as the leader of a process group of its own.
-    pub fn spawn(mut command: Command) -> Result<Self> {
+    pub fn spawn(command: Command) -> Result<Self> {
+        let output = Arc::default();
+        Self::spawn_into(command, Arc::clone(&output), output)
+    }
+
+    /// Starts `command` and keeps what it says on stderr apart from its output.
+    pub fn spawn_apart(command: Command) -> Result<Self> {
+        Self::spawn_into(command, Arc::default(), Arc::default())
+    }
+
+    fn spawn_into(
+        mut command: Command,
+        output: Arc<Mutex<Vec<u8>>>,
+        errors: Arc<Mutex<Vec<u8>>>,
+    ) -> Result<Self> {
         let title = format!("{command:?}");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut process =
             command.process_group(0).spawn().with_context(|| format!("start {title}"))?;
-        let output = Arc::default();
         let mut readers = Vec::new();
         readers.extend(process.stdout.take().map(|pipe| collect(pipe, &output)));
-        readers.extend(process.stderr.take().map(|pipe| collect(pipe, &output)));
+        readers.extend(process.stderr.take().map(|pipe| collect(pipe, &errors)));
         let stdin = process.stdin.take();
-        Ok(Self { title, process, stdin, output, readers })
+        Ok(Self { title, process, stdin, output, errors, readers })
     }
 
     /// Process id.
@@ -57,12 +72,22 @@ impl Child {
 
     /// A place in the output, to look only at what comes after it.
     pub fn mark(&self) -> usize {
-        self.lock().len()
+        lock(&self.output).len()
     }
 
     /// What was printed after `mark`.
     pub fn output_since(&self, mark: usize) -> String {
-        String::from_utf8_lossy(&self.lock()[mark..]).into_owned()
+        String::from_utf8_lossy(&self.bytes_since(mark)).into_owned()
+    }
+
+    /// What was printed after `mark`, byte by byte.
+    pub fn bytes_since(&self, mark: usize) -> Vec<u8> {
+        lock(&self.output)[mark..].to_vec()
+    }
+
+    /// Everything printed on stderr so far, where it is kept apart.
+    pub fn errors(&self) -> String {
+        String::from_utf8_lossy(&lock(&self.errors)).into_owned()
     }
 
     /// Waits for a whole line that contains `part`, and returns it.
@@ -107,9 +132,22 @@ impl Child {
 
     /// Writes a line to the program's standard input.
     pub fn send_line(&mut self, line: &str) -> Result<()> {
+        self.send(format!("{line}\n").as_bytes())
+    }
+
+    /// Writes bytes to the program's standard input.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let stdin = self.stdin.as_mut().context("standard input is closed")?;
-        stdin.write_all(format!("{line}\n").as_bytes())?;
+        stdin.write_all(bytes)?;
         Ok(stdin.flush()?)
+    }
+
+    /// Waits until the program has read all that it was sent.
+    pub fn wait_read(&self, deadline: Duration) -> Result<()> {
+        let stdin = self.stdin.as_ref().context("standard input is closed")?;
+        let read = until(deadline, || waiting(stdin) == 0);
+        ensure!(read, "does not read its input: {}", self.report());
+        Ok(())
     }
 
     /// Closes the program's standard input.
@@ -146,7 +184,8 @@ impl Child {
         Pid::from_raw(self.process.id().cast_signed())
     }
 
-    fn is_over(&mut self) -> bool {
+    /// Whether the process has ended and everything that it printed is here.
+    pub fn is_over(&mut self) -> bool {
         !self.is_running() && self.is_silent()
     }
 
@@ -154,12 +193,11 @@ impl Child {
         self.readers.iter().all(JoinHandle::is_finished)
     }
 
-    fn report(&self) -> String {
-        format!("{}\n{}", self.title, self.output())
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
-        self.output.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the process is and all that it has printed, for an error.
+    pub fn report(&self) -> String {
+        let apart = !Arc::ptr_eq(&self.output, &self.errors);
+        let errors = if apart { self.errors() } else { String::new() };
+        format!("{}\n{}{errors}", self.title, self.output())
     }
 }
 
@@ -169,13 +207,24 @@ impl Drop for Child {
     }
 }
 
+/// Bytes in a pipe that nobody has read yet.
+fn waiting(pipe: &ChildStdin) -> libc::c_int {
+    let mut bytes = 0;
+    // SAFETY: FIONREAD writes one int, which lives here; on failure nothing is written.
+    unsafe { libc::ioctl(pipe.as_raw_fd(), libc::FIONREAD, &raw mut bytes) };
+    bytes
+}
+
+fn lock(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    bytes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn collect(mut pipe: impl Read + Send + 'static, output: &Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
     let output = Arc::clone(output);
     thread::spawn(move || {
         let mut chunk = [0; 4096];
         while let Ok(length @ 1..) = pipe.read(&mut chunk) {
-            let mut all = output.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend_from_slice(&chunk[..length]);
+            lock(&output).extend_from_slice(&chunk[..length]);
         }
     })
 }

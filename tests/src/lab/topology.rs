@@ -5,6 +5,8 @@
 //!                      internet  up0 ── wan0  router  lln0 ── node0  node
 //! attacker eth0 ── at0 ┘
 //! ```
+//!
+//! A lab [with air](Lab::with_air) has a bridge between `lln0` and `node0`, which tests command.
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
@@ -14,6 +16,7 @@ use std::{
 use anyhow::{Result, ensure};
 
 use super::{
+    air::Air,
     link::{self, End, Mac},
     netns::Namespace,
     until,
@@ -39,6 +42,8 @@ pub const ROUTER_LLN: Ipv6Addr = lab6(1, 1);
 pub const NODE: Ipv6Addr = lab6(1, 0x10);
 /// The second node, in the same namespace as the first.
 pub const NODE_2: Ipv6Addr = lab6(1, 0x11);
+/// The third node, there too.
+pub const NODE_3: Ipv6Addr = lab6(1, 0x12);
 /// The LLN's prefix.
 pub const LLN: &str = "2001:db8:1::/64";
 
@@ -70,6 +75,10 @@ pub const MAC_UP0: Mac = [2, 0, 0, 0, 1, 0x0f];
 pub const MAC_WAN0: Mac = [2, 0, 0, 0, 0, 0x0f];
 /// `lln0` of the router.
 pub const MAC_LLN0: Mac = [2, 0, 0, 0, 1, 0x01];
+/// `a0` of the air, the router's end.
+pub const MAC_A0: Mac = [2, 0, 0, 0, 2, 0x01];
+/// `a1` of the air, the node's end.
+pub const MAC_A1: Mac = [2, 0, 0, 0, 3, 0x01];
 /// `node0` of the node.
 pub const MAC_NODE0: Mac = [2, 0, 0, 0, 0, 0x01];
 
@@ -86,23 +95,40 @@ pub struct Lab {
     pub internet: Namespace,
     /// The border router under test: devices `wan0` and `lln0`.
     pub router: Namespace,
-    /// The LLN with both nodes' addresses: device `node0`.
+    /// The LLN with all nodes' addresses: device `node0`.
     pub node: Namespace,
+    air: Option<Air>,
 }
 
 impl Lab {
     /// Builds the lab and returns once back-end and nodes reach each other.
     pub fn new() -> Result<Self> {
-        let lab = Self {
+        Self::build(None)
+    }
+
+    /// Builds the lab with a bridge on the link between router and node.
+    pub fn with_air() -> Result<Self> {
+        Self::build(Some(Namespace::new("air")?))
+    }
+
+    /// The bridge between router and node.
+    pub fn air(&self) -> &Air {
+        self.air.as_ref().expect("the lab was built with air")
+    }
+
+    fn build(air: Option<Namespace>) -> Result<Self> {
+        let mut lab = Self {
             backend: Namespace::new("backend")?,
             attacker: Namespace::new("attacker")?,
             internet: Namespace::new("internet")?,
             router: Namespace::new("router")?,
             node: Namespace::new("node")?,
+            air: None,
         };
         lab.all().into_iter().try_for_each(quiet)?;
         [&lab.internet, &lab.router].into_iter().try_for_each(forwards)?;
-        lab.connect()?;
+        lab.connect(air.as_ref())?;
+        lab.air = air.map(Air::start).transpose()?;
         lab.number()?;
         lab.join()?;
         ensure!(until(READY, || lab.router.pings(NODE_2)), "the router does not reach the node");
@@ -116,15 +142,25 @@ impl Lab {
     }
 
     /// The router's peers take what XDP sends, as a network card would.
-    fn connect(&self) -> Result<()> {
+    fn connect(&self, air: Option<&Namespace>) -> Result<()> {
         let end = |namespace, name, mac| End { namespace, name, mac };
+        let (lln, node) =
+            (end(&self.router, "lln0", MAC_LLN0), end(&self.node, "node0", MAC_NODE0));
         let pairs = [
             (end(&self.backend, "eth0", MAC_BACKEND), end(&self.internet, "be0", MAC_BE0)),
             (end(&self.attacker, "eth0", MAC_ATTACKER), end(&self.internet, "at0", MAC_AT0)),
             (end(&self.internet, "up0", MAC_UP0), end(&self.router, "wan0", MAC_WAN0)),
-            (end(&self.router, "lln0", MAC_LLN0), end(&self.node, "node0", MAC_NODE0)),
         ];
         pairs.into_iter().try_for_each(|(left, right)| link::veth(left, right))?;
+        match air {
+            None => link::veth(lln, node)?,
+            Some(air) => {
+                air.set_sysctl("ipv6/conf/default/disable_ipv6", "1")?;
+                link::veth(lln, end(air, "a0", MAC_A0))?;
+                link::veth(end(air, "a1", MAC_A1), node)?;
+                air.device("a0").gro_on()?;
+            }
+        }
         self.internet.device("up0").gro_on()?;
         self.node.device("node0").gro_on()
     }
@@ -161,7 +197,11 @@ impl Lab {
             ),
             (
                 &self.node,
-                &[("node0", "2001:db8:1::10/64"), ("node0", "2001:db8:1::11/64 preferred_lft 0")],
+                &[
+                    ("node0", "2001:db8:1::10/64"),
+                    ("node0", "2001:db8:1::11/64 preferred_lft 0"),
+                    ("node0", "2001:db8:1::12/64 preferred_lft 0"),
+                ],
             ),
         ];
         plan.into_iter().try_for_each(|(namespace, addresses)| assign(namespace, addresses))

@@ -21,6 +21,8 @@ pub mod content {
     pub const APPLICATION: u8 = 23;
     /// A record with connection ID (RFC 9146).
     pub const CID: u8 = 25;
+    /// A report between router and node of what has arrived.
+    pub const ACK: u8 = 26;
 }
 
 /// Types of handshake messages.
@@ -186,12 +188,19 @@ pub struct Record {
     pub body: Vec<u8>,
 }
 
+impl Record {
+    /// As it is on the wire.
+    pub fn bytes(&self) -> Vec<u8> {
+        record(self.content_type, self.version, self.epoch, self.seq, &self.body)
+    }
+}
+
 /// Reads the DTLS 1.0 and 1.2 records of a datagram; `None` if it holds anything else.
 pub fn records(mut datagram: &[u8]) -> Option<Vec<Record>> {
     let mut records = Vec::new();
     while !datagram.is_empty() {
         let (header, rest) = datagram.split_at_checked(13)?;
-        let known = (20..=24).contains(&header[0]) && header[1] == 0xfe;
+        let known = matches!(header[0], 20..=24 | content::ACK) && header[1] == 0xfe;
         let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
         let (body, rest) = rest.split_at_checked(length)?;
         records.push(Record {

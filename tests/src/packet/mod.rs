@@ -9,6 +9,7 @@
 mod build;
 mod checksum;
 pub mod dtls;
+pub mod hello;
 pub mod icmp;
 mod malform;
 mod network;

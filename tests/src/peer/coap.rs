@@ -70,8 +70,19 @@ impl Server {
         address: IpAddr,
         psk: &Psk,
     ) -> Result<Self> {
+        Self::start_with(namespace, flavour, address, psk, &[])
+    }
+
+    /// The same with further arguments of the program.
+    pub fn start_with(
+        namespace: &Namespace,
+        flavour: Flavour,
+        address: IpAddr,
+        psk: &Psk,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let mut command = namespace.command(&flavour.server());
-        command.args(["-A", &address.to_string(), "-v", "7", "-d", "10"]);
+        command.args(["-A", &address.to_string(), "-v", "7", "-d", "10"]).args(arguments);
         let ready = match flavour {
             Flavour::NoTls => SocketAddr::new(address, COAP),
             Flavour::OpenSsl | Flavour::GnuTls => {

@@ -1,8 +1,12 @@
 //! Real peers: other people's programs, one a file.
 
 pub mod coap;
+pub mod curl;
 pub mod gnutls;
+pub mod https;
+pub mod node;
 pub mod openssl;
+pub mod proxy;
 
 use std::{
     ffi::{OsStr, OsString},

@@ -6,13 +6,15 @@ use gateway_common::decide::{
     Reason,
     rate::{Limits, Rate, SECOND},
 };
-use gateway_user::dataplane::{attach::Role, replica::Verdict, table::Grant};
+use gateway_user::dataplane::{attach::Role, clock, replica::Verdict, table::Grant};
 use tests::{lab::until, packet::Packet};
 
 use super::{
     fixture::counters,
     record::{client_flight, client_hello, data, handshake, server_flight, server_hello},
-    world::{EXACT, FEW, Flow, RESTRICTED, TENANTS, World, anything_for, burst, packets},
+    world::{
+        EXACT, FEW, FEW_PACKETS, Flow, RESTRICTED, TENANTS, World, anything_for, burst, packets,
+    },
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -30,7 +32,7 @@ fn a_lease_lapses_in_the_kernel() {
     let mut world = World::new();
     let flow = Flow::of(EXACT);
     let expires = SystemTime::now() + Duration::from_secs(2);
-    let lease = Grant { expires: Some(expires), ..anything_for(EXACT) };
+    let lease = Grant { expires_ns: clock::instant(Some(expires)), ..anything_for(EXACT) };
     assert!(world.grants.grant(&lease).expect("the lease is written"));
     assert_eq!(world.wan(&flow.inward(data(0, 1))), Verdict::Checked);
     let mut n = 0;
@@ -70,6 +72,22 @@ fn a_revoked_source_is_out_and_comes_back_with_its_replay_memory() {
     let over = Verdict::Dropped(Reason::SourcePackets);
     assert_eq!(world.wan(&flow.inward(data(4, 1))), over, "the new policy holds");
     assert_eq!(counters(&world.sources()[world.slot(EXACT)])[..3], [2, 2 * 93, 2]);
+}
+
+/// Else who gives a lease back and takes another would come by a burst each time.
+#[test]
+fn coming_back_is_no_way_to_a_fresh_budget() {
+    let mut world = World::new();
+    let flow = Flow::of(FEW_PACKETS);
+    let entry = Grant { limits: packets(FEW), ..anything_for(FEW_PACKETS) };
+    let over = Verdict::Dropped(Reason::SourcePackets);
+    for n in [1, 2] {
+        assert_eq!(world.wan(&flow.inward(client_hello(n, false))), Verdict::Checked);
+    }
+    assert_eq!(world.wan(&flow.inward(client_hello(3, false))), over);
+    assert!(world.grants.revoke(&entry.source).expect("it was listed"));
+    assert!(world.grants.grant(&entry).expect("room for an entry"));
+    assert_eq!(world.wan(&flow.inward(client_hello(4, false))), over);
 }
 
 #[test]

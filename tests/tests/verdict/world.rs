@@ -15,6 +15,7 @@ use gateway_common::{
 use gateway_user::dataplane::{
     Plain,
     attach::Role,
+    clock,
     object::Capacity,
     replica::{Replica, Verdict},
     table::{Grant, Grants},
@@ -84,7 +85,7 @@ pub fn anything(source: &str) -> Grant {
         nodes: Vec::new(),
         ports: Vec::new(),
         limits: Limits::default(),
-        expires: None,
+        expires_ns: clock::instant(None),
     }
 }
 
@@ -109,7 +110,7 @@ fn grants() -> Vec<Grant> {
         limited(anything("2001:db8:c::/64"), packets(FEW)),
         limited(anything_for(FEW_PACKETS), packets(FEW)),
         limited(anything_for(FEW_BYTES), bytes(FEW_OCTETS)),
-        Grant { expires: Some(an_hour_ago), ..anything_for(EXPIRED) },
+        Grant { expires_ns: clock::instant(Some(an_hour_ago)), ..anything_for(EXPIRED) },
         Grant {
             nodes: vec![net("2001:db8:1::10/128")],
             ports: vec![5684],

@@ -47,14 +47,7 @@ fn works(linker: &Path) -> bool {
 /// A name for all that the linker depends on, so that no two rustcs share one.
 fn folder(rustc: &Rustc) -> Result<PathBuf> {
     let name = format!("bpf-linker-{VERSION}-rustc-{}-llvm{}", rustc.release, rustc.llvm);
-    Ok(cache()?.join("gateway-xtask").join(name))
-}
-
-fn cache() -> Result<PathBuf> {
-    let folder = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    folder("XDG_CACHE_HOME")
-        .or_else(|| folder("HOME").map(|home| home.join(".cache")))
-        .context("nowhere to keep bpf-linker: set HOME or XDG_CACHE_HOME")
+    Ok(super::cache()?.join(name))
 }
 
 fn build(rustc: &Rustc, folder: &Path) -> Result<()> {

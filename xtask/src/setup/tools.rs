@@ -1,4 +1,7 @@
-//! Programs that the lab, the tests and the benchmark start, and the Debian packages they are in.
+//! Programs that the lab, the tests and the benchmark start, the library that a test links, and the
+//! Debian packages they are in.
+use std::process::Command;
+
 use anyhow::{Context as _, Result, bail};
 
 use super::apt;
@@ -9,7 +12,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 19] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -20,10 +23,19 @@ const TOOLS: [Tool; 13] = [
     tool("ethtool", "ethtool"),
     tool("ping", "iputils-ping"),
     tool("openssl", "openssl"),
+    tool("curl", "curl"),
     tool("nsenter", "util-linux"),
     tool("python3", "python3"),
+    tool("node", "nodejs"),
     tool("ps", "procps"),
+    tool("stunnel", "stunnel4"),
+    tool("haproxy", "haproxy"),
+    tool("pkg-config", "pkg-config"),
+    tool(OPENSSL, "libssl-dev"),
 ];
+
+/// A library's description for pkg-config: the tests run OpenSSL's client in their own process.
+const OPENSSL: &str = "openssl.pc";
 
 const fn tool(program: &'static str, package: &'static str) -> Tool {
     Tool { program, package }
@@ -51,7 +63,16 @@ pub(crate) fn names() -> String {
 }
 
 fn missing() -> Vec<&'static Tool> {
-    TOOLS.iter().filter(|tool| sh::find(tool.program).is_none()).collect()
+    TOOLS.iter().filter(|tool| !tool.is_here()).collect()
+}
+
+impl Tool {
+    fn is_here(&self) -> bool {
+        let Some(library) = self.program.strip_suffix(".pc") else {
+            return sh::find(self.program).is_some();
+        };
+        sh::output(Command::new("pkg-config").args(["--exists", library])).is_ok()
+    }
 }
 
 fn programs(tools: &[&Tool]) -> String {

@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: what a packet costs, as ratios that hold on other machines too.
 //!
 //! [`micro`] runs programs in the kernel's test-run mode, [`pair`] does so on two CPUs at once,
-//! [`e2e`] floods a veth with live frames. Nothing is asserted about time: a target that is missed
+//! [`e2e`] floods a veth with live frames, [`mapper`] relays TLS records. Nothing is asserted about time: a target that is missed
 //! is printed as missed.
 mod cases;
 mod e2e;
@@ -10,6 +10,7 @@ mod filters;
 mod flood;
 mod instance;
 mod interrupt;
+mod mapper;
 mod micro;
 mod pair;
 mod plan;
@@ -41,6 +42,12 @@ struct Args {
     /// Only floods over a veth
     #[arg(long)]
     e2e: bool,
+    /// Only the TLS mapping beside other relays
+    #[arg(long)]
+    mapper: bool,
+    /// Be one of the relays
+    #[arg(long, value_name = "NAME:PORT", hide = true)]
+    relay: Option<String>,
     /// Samples of each figure
     #[arg(long, value_name = "N")]
     rounds: Option<u32>,
@@ -75,6 +82,9 @@ fn main() -> ExitCode {
 }
 
 fn bench(args: &Args) -> Result<()> {
+    if let Some(relay) = &args.relay {
+        return mapper::run(relay);
+    }
     ensure!(nix::unistd::geteuid().is_root(), "measuring takes root");
     instance::read(&args.object)?;
     own_mounts().context("a bpffs of our own")?;
@@ -99,14 +109,18 @@ fn measure(args: &Args) -> Result<Results> {
     let rounds = args.rounds.unwrap_or(usual).max(1);
     let time = Duration::try_from_secs_f64(args.seconds.unwrap_or(length))?;
     let mut results = Results::default();
-    if args.micro || !args.e2e {
+    let everything = !(args.micro || args.e2e || args.mapper);
+    if args.micro || everything {
         results.micro = micro::measure(rounds, &args.only)?;
         if args.only.is_empty() {
             results.pair = Some(pair::measure(rounds)?);
         }
     }
-    if args.e2e || !args.micro {
+    if args.e2e || everything {
         results.e2e = Some(e2e::measure(rounds, time, &args.only)?);
+    }
+    if args.mapper || everything {
+        results.mapper = mapper::measure(rounds, time)?;
     }
     Ok(results)
 }

@@ -50,7 +50,9 @@ pub(crate) const AGENT_PORT: u16 = 5686;
 
 /// The address of a source: as a mesh or a forger has them, in no order.
 pub(crate) fn source(number: u64) -> Ipv6Addr {
-    Address::from_raw(INTERNET.to_be(), mix(number.wrapping_add(0x9e37_79b9_7f4a_7c15))).octets.into()
+    Address::from_raw(INTERNET.to_be(), mix(number.wrapping_add(0x9e37_79b9_7f4a_7c15)))
+        .octets
+        .into()
 }
 
 /// The address as the maps have it.

@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    e2e, micro,
+    e2e, mapper, micro,
     pair::Pair,
     stats::{Spread, ratio},
     targets::{self, Target},
@@ -14,6 +14,7 @@ pub(crate) struct Results {
     pub(crate) micro: Vec<micro::Measured>,
     pub(crate) pair: Option<Pair>,
     pub(crate) e2e: Option<e2e::Outcome>,
+    pub(crate) mapper: Vec<mapper::Measured>,
 }
 
 impl Results {
@@ -38,11 +39,25 @@ impl Results {
         self.e2e_ratio(&row.name, e2e::name::DROP).unwrap_or(f64::NAN)
     }
 
+    /// A figure of one relay over that of another.
+    pub(crate) fn relay_ratio(
+        &self,
+        (above, over): (&str, fn(&mapper::Measured) -> &[f64]),
+        (below, under): (&str, fn(&mapper::Measured) -> &[f64]),
+    ) -> Option<f64> {
+        Some(ratio(over(self.relay(above)?), under(self.relay(below)?)))
+    }
+
+    pub(crate) fn relay(&self, name: &str) -> Option<&mapper::Measured> {
+        self.mapper.iter().find(|row| row.name == name)
+    }
+
     /// Prints tables.
     pub(crate) fn print(&self) {
         self.print_micro();
         self.print_pair();
         self.print_e2e();
+        self.print_mapper();
         let targets = targets::all(self);
         println!("{:62} {:>8} {:>8}", "target", "", "here");
         targets.iter().for_each(print_target);
@@ -82,6 +97,28 @@ impl Results {
         println!("(Mpps: what one core holds)\n");
     }
 
+    fn print_mapper(&self) {
+        if self.mapper.is_empty() {
+            return;
+        }
+        let heads = ["ns a record", "the same, 16", "us a connection", "us alone", "KiB idle"];
+        println!(
+            "{:28} {}",
+            "relays: CPU, medians",
+            heads.map(|head| format!("{head:>16}")).concat()
+        );
+        let median = |samples: &[f64]| match samples {
+            [] => format!("{:>16}", "-"),
+            _ => format!("{:>16.1}", Spread::of(samples.iter().copied()).median),
+        };
+        for row in &self.mapper {
+            let columns = [&row.single, &row.batched, &row.connection, &row.latency];
+            let columns = columns.map(|samples| median(samples)).concat();
+            println!("{:28} {columns}{:>16.2}", row.name, row.memory);
+        }
+        println!("(us alone: wall time of a record there and back on one connection)\n");
+    }
+
     /// The same for programs, with every sample.
     pub(crate) fn json(&self) -> Value {
         let micro = self.micro.iter().map(|row| {
@@ -91,6 +128,12 @@ impl Results {
         let e2e = self.e2e.iter().flat_map(|e2e| &e2e.rows).map(|row| {
             json!({ "name": row.name, "cpu_ns": row.ns, "x_bare_drop": self.over_bare(row),
                     "offered_mpps": row.offered, "forwarded": row.forwarded })
+        });
+        let mapper = self.mapper.iter().map(|row| {
+            json!({ "name": row.name, "cpu_ns_a_record": row.single,
+                    "cpu_ns_a_record_16_in_flight": row.batched,
+                    "cpu_us_a_connection": row.connection, "wall_us_an_echo": row.latency,
+                    "kib_an_idle_connection": row.memory })
         });
         let pair = self.pair.as_ref().map(|pair| {
             json!({ "one_cpu_ns": pair.one, "two_cpus_ns": pair.two, "ratio": pair.ratio(),
@@ -105,6 +148,7 @@ impl Results {
             "micro": micro.collect::<Vec<_>>(),
             "two_cpus": pair,
             "end_to_end": e2e.collect::<Vec<_>>(),
+            "mapper": mapper.collect::<Vec<_>>(),
             "targets": targets.collect::<Vec<_>>(),
         })
     }

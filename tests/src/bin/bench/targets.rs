@@ -1,5 +1,10 @@
 //! What the filter set out to reach, as ratios of figures that this run measured.
-use super::{cases::name as micro, e2e::name as e2e, results::Results};
+use super::{
+    cases::name as micro,
+    e2e::name as e2e,
+    mapper::{Measured, name as relay},
+    results::Results,
+};
 
 /// A target and what became of it.
 #[derive(Clone, Debug)]
@@ -39,6 +44,7 @@ impl Target {
 pub(crate) fn all(results: &Results) -> Vec<Target> {
     let mut targets = in_test_runs(results);
     targets.extend(end_to_end(results));
+    targets.extend(relays(results));
     let pair = results.pair.as_ref();
     let most = |name, limit, value| Target { name, limit: Limit::Most(limit), value };
     let twice = |pair: &super::pair::Pair| pair.admitted.saturating_sub(pair.records) as f64;
@@ -126,6 +132,57 @@ fn end_to_end(results: &Results) -> Vec<Target> {
             name: "end to end: maps that grew under forged sources",
             limit: most(0.0),
             value: grown,
+        },
+    ]
+}
+
+fn relays(results: &Results) -> Vec<Target> {
+    let single: fn(&Measured) -> &[f64] = |row| &row.single;
+    let batched: fn(&Measured) -> &[f64] = |row| &row.batched;
+    let connection: fn(&Measured) -> &[f64] = |row| &row.connection;
+    let target = |name, limit, above, below| Target {
+        name,
+        limit,
+        value: results.relay_ratio(above, below),
+    };
+    let (most, least) = (Limit::Most, Limit::Least);
+    let ours = relay::MAPPER;
+    vec![
+        target("mapper: a record / bare relay", most(1.15), (ours, single), (relay::BARE, single)),
+        target(
+            "mapper: stunnel / ours, a record",
+            least(2.5),
+            (relay::STUNNEL, single),
+            (ours, single),
+        ),
+        target(
+            "mapper: haproxy / ours, a record",
+            least(1.4),
+            (relay::HAPROXY, single),
+            (ours, single),
+        ),
+        target(
+            "mapper: a record of 16 in flight / bare relay without batches",
+            most(0.9),
+            (ours, batched),
+            (relay::BARE, batched),
+        ),
+        target(
+            "mapper: haproxy / ours, a connection",
+            least(5.5),
+            (relay::HAPROXY, connection),
+            (ours, connection),
+        ),
+        target(
+            "mapper: stunnel / ours, a connection",
+            least(4.5),
+            (relay::STUNNEL, connection),
+            (ours, connection),
+        ),
+        Target {
+            name: "mapper: KiB an idle connection, of 5,000",
+            limit: most(1.0),
+            value: results.relay(ours).map(|row| row.memory),
         },
     ]
 }

@@ -1,6 +1,7 @@
 //! The lab as a show: real DTLS traffic passes a border router, real attacks die, and everything
 //! is counted by reason. What it claims it checks; the exit status says whether all went as it
 //! should.
+mod mapped;
 mod scenes;
 mod world;
 

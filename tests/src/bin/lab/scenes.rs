@@ -1,5 +1,5 @@
 //! What passes and what dies, one scene a claim.
-use super::world::World;
+use super::{mapped, world::World};
 use anyhow::{Context as _, Result, ensure};
 use std::{net::IpAddr, thread, time::Duration};
 use tests::{
@@ -28,6 +28,10 @@ pub const ALL: &[Scene] = &[
     Scene { claim: "a forged record does not lock the true sender out", play: forgery },
     Scene { claim: "an admitted source over its rate is limited, another is not", play: rate },
     Scene { claim: "what is no DTLS for a DTLS port never reaches the radio", play: content },
+    Scene {
+        claim: "an HTTPS client reads a DTLS node through the router, which has no key",
+        play: mapped::play,
+    },
 ];
 
 const COAPS: u16 = 5684;

@@ -7,13 +7,15 @@ use tests::{
         capture::Capture,
         inject::Injector,
         process::Child,
-        topology::{BACKEND, LLN, Lab, NODE},
+        topology::{BACKEND, LLN, Lab, NODE, NODE_3},
     },
     need,
     packet::Datagram,
     peer::{
         Psk,
-        coap::{Client, Flavour, Server},
+        coap::{COAPS, Client, Flavour, Server},
+        https::Stack,
+        node::Node,
     },
 };
 
@@ -30,6 +32,7 @@ pub struct World {
     pub psk: Psk,
     port: u16,
     server: Server,
+    pub mapped_node: Node,
     agent: Option<Child>,
     directory: TempDir,
     bpffs: PathBuf,
@@ -39,10 +42,13 @@ pub struct World {
 
 impl World {
     pub fn new() -> Result<Self> {
-        need::root_and_tools(&["coap-client-openssl", "coap-server-openssl", "bpftool"]);
+        need::root_and_tools(&["coap-client-openssl", "coap-server-openssl", "bpftool", "tshark"]);
+        need::root_and_tools(&Stack::ALL.map(Stack::program));
         let lab = Lab::new()?;
         let psk = Psk::default();
         let server = Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
+        let mapped_node =
+            Node::start(&lab.node, (NODE_3, COAPS).into(), &psk, &["--cookie", "foreign"])?;
         let bpffs = match PathBuf::from(BPFFS) {
             taken if taken.exists() => PathBuf::from(format!("{BPFFS}-lab-{}", std::process::id())),
             free => free,
@@ -54,6 +60,7 @@ impl World {
             psk,
             port: 20_000,
             server,
+            mapped_node,
             agent: None,
             directory: tempfile::tempdir()?,
             bpffs,
@@ -67,14 +74,15 @@ impl World {
     fn start(&mut self) -> Result<()> {
         let directory = self.directory.path();
         let configuration = format!(
-            "[interfaces]\nwan = [\"wan0\"]\nlln = [\"lln0\"]\n\n[lln]\nprefixes = [\"{LLN}\"]\n\n\
+            "[interfaces]\nwan = [\"wan0\"]\nlln = [\"lln0\"]\n\n[lln]\nprefixes = [\"{LLN}\"]\nmapped_ports = [443]\n\n\
              # the scenes follow each other faster than a radio would like\n\
              [rate.node]\npackets = \"100/s\"\npacket_burst = 400\nbytes = \"64KiB/s\"\n\
              byte_burst = \"256KiB\"\n\n[rate.lln]\npackets = \"400/s\"\npacket_burst = 1000\n\
-             bytes = \"256KiB/s\"\nbyte_burst = \"512KiB\"\n\n[state]\nbpffs = \"{}\"\ndirectory = \"{}\"\nallow = \"{}\"\n",
+             bytes = \"256KiB/s\"\nbyte_burst = \"512KiB\"\n\n[state]\nbpffs = \"{}\"\ndirectory = \"{}\"\nallow = \"{}\"\nruntime = \"{}\"\n",
             self.bpffs.display(),
             directory.display(),
-            directory.join("allow.toml").display()
+            directory.join("allow.toml").display(),
+            directory.join("run").display()
         );
         fs::write(directory.join("gateway.toml"), configuration)?;
         let mut agent = Child::spawn(self.command(&["run"]))?;
@@ -157,7 +165,8 @@ impl World {
     pub fn introduce(&self) -> Result<()> {
         println!(
             "\n  back-end {BACKEND} ─┐\n                            internet ── wan0 router lln0 ── \
-             node {NODE} (coap-server-openssl, DTLS with a PSK)\n  attacker 2001:db8:a::2  ─┘\n"
+             node {NODE} (coap-server-openssl, DTLS with a PSK)\n  attacker 2001:db8:a::2  ─┘                                \
+             node {NODE_3} (the example node, which takes mapped TLS)\n"
         );
         print!("{}", self.gateway(&["status"])?);
         println!();
@@ -188,7 +197,10 @@ impl World {
         print!("{}", self.gateway(&["drops", "--interval", "0s"])?);
         println!("\nwhat each admitted source did:\n");
         print!("{}", self.gateway(&["sources"])?);
-        println!("\nrequests that the node answered: {}", self.server.requests());
+        println!("\nwhat was mapped:\n");
+        print!("{}", self.gateway(&["connections"])?);
+        let (coap, http) = (self.server.requests(), self.mapped_node.requests().len());
+        println!("\nrequests that nodes answered: {coap} of CoAP, {http} of HTTP");
         Ok(())
     }
 }

@@ -1,21 +1,31 @@
 //! The agent: brings the filter up, keeps it in step with its files, leaves it in place at the end.
+mod answers;
+mod hand;
+mod mapping;
+
 use crate::{
     allow,
+    auth::https::{self, Https, Prepared},
     config::{self, AttachMode, Config},
+    control,
     dataplane::{
         self, Maps, Pins, Plain,
         attach::{self, Mode, Plan, Role, Running},
-        links,
+        clock, links,
         maps::named,
         object::Capacity,
-        table::{self, Changes, Grant, Grants},
+        table::{self, Grant, Grants},
     },
+    lease::{self, Ledger, Registry},
+    mapper::{driver, routing},
 };
 use gateway_common::{
     abi::{Settings, settings::LLN_PREFIXES_MAX},
     wire::{Address, Prefix},
 };
+use hand::PATIENCE;
 use ipnet::IpNet;
+use mapping::Mapping;
 use std::{
     collections::HashSet,
     fs,
@@ -23,9 +33,12 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{
+    net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
+
+pub use hand::{leases, revoke, start_once, sync};
 
 /// What keeps the agent from its work.
 #[derive(Debug, thiserror::Error)]
@@ -54,9 +67,42 @@ pub enum Error {
          choose them with lln.prefixes in the configuration"
     )]
     Prefixes(usize),
+    /// The TLS mapping.
+    #[error(transparent)]
+    Mapping(#[from] driver::Error),
+    /// What leads to it.
+    #[error(transparent)]
+    Routing(#[from] routing::Error),
+    /// Questions from the command line.
+    #[error(transparent)]
+    Control(#[from] control::Error),
+    /// Leases.
+    #[error(transparent)]
+    Lease(Box<lease::Error>),
+    /// Authentication.
+    #[error(transparent)]
+    Https(#[from] https::Error),
+    /// What the running agent says.
+    #[error("{0}")]
+    Said(String),
     /// Signals cannot be waited for.
     #[error("signals")]
     Signal(#[source] std::io::Error),
+}
+
+impl From<lease::Error> for Error {
+    fn from(error: lease::Error) -> Self {
+        match error {
+            lease::Error::Allow(error) => Self::Allow(error),
+            lease::Error::Dataplane(error) => Self::Dataplane(error),
+            lease::Error::Agent(error) => *error,
+            other @ (lease::Error::Store(_)
+            | lease::Error::Clock(_)
+            | lease::Error::Unknown(_)
+            | lease::Error::Refused(_)
+            | lease::Error::Gone) => Self::Lease(Box::new(other)),
+        }
+    }
 }
 
 /// What the command line adds to the configuration.
@@ -108,7 +154,7 @@ pub fn grant(entry: &allow::Entry, config: &Config) -> Grant {
         nodes: entry.nodes.clone(),
         ports: entry.ports.clone(),
         limits: entry.limits(config.rates.source),
-        expires: entry.expires,
+        expires_ns: clock::instant(entry.expires),
     }
 }
 
@@ -175,36 +221,41 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
         }
     };
     fill(&mut settings.dtls_ports, &config.lln.dtls_ports);
-    fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
-    fill(&mut settings.agent_ports, &config.agent.ports);
+    if config.mapper.enabled && config.mapper.transparent {
+        fill(&mut settings.mapped_ports, &config.lln.mapped_ports);
+    }
+    fill(&mut settings.mapper_ports, &config.mapper.own_ports());
+    fill(&mut settings.agent_ports, &config.agent_ports());
     settings
 }
 
-/// Brings the filter up, or into step with a changed configuration.
+/// Brings the filter up, with the allow-list and the leases that were kept.
 ///
 /// # Errors
 /// See [`Error`].
-pub fn start(config: &Config) -> Result<Running, Error> {
-    let plan = plan(config)?;
-    let _lock = allow::lock(&config.state.allow)?;
-    let grants = grants(config)?;
-    tracing::info!("loading: the kernel checks the programs, which takes a few seconds");
-    let running = attach::start(&Pins::new(&config.state.bpffs), &plan, |maps| {
-        own(maps)?;
-        Grants::open(maps)?.sync(&grants).map(|_| ())
-    })?;
-    Ok(running)
+pub fn start(config: &Config) -> Result<(Ledger, Running), Error> {
+    let mut ledger = Ledger::open(config, PATIENCE)?;
+    let running = ledger.attach(config)?;
+    ledger.commit();
+    Ok((ledger, running))
 }
 
-/// Puts the allow-list file into force.
-///
-/// # Errors
-/// See [`Error`].
-pub fn sync(config: &Config) -> Result<Changes, Error> {
-    let _lock = allow::lock(&config.state.allow)?;
-    let grants = grants(config)?;
-    let maps = Maps::open(&Pins::new(&config.state.bpffs))?;
-    Ok(Grants::open(&maps)?.sync(&grants)?)
+/// Loads, attaches and fills the allow-list, which the caller may write.
+pub(crate) fn attach(config: &Config, grants: &[Grant]) -> Result<(Running, Grants), Error> {
+    let plan = plan(config)?;
+    tracing::info!("loading: the kernel checks the programs, which takes a few seconds");
+    let mut kernel = None;
+    let pins = Pins::new(&config.state.bpffs);
+    let running = attach::start(&pins, &plan, |maps| {
+        own(maps)?;
+        let table = kernel.insert(Grants::open(maps)?);
+        table.sync(grants).map(drop)
+    })?;
+    let kernel = match kernel {
+        Some(kernel) => kernel,
+        None => Grants::open(&Maps::open(&pins)?)?,
+    };
+    Ok((running, kernel))
 }
 
 /// Tells the programs which addresses are the router's own.
@@ -247,7 +298,50 @@ impl Signals {
     }
 }
 
-/// Keeps the filter in step until it is told to end; the filter stays.
+/// What the agent serves besides the filter: it ends with the agent.
+pub struct Services {
+    mapping: Mapping,
+    questions: UnixListener,
+    registry: Registry,
+    https: Option<Https>,
+}
+
+impl Services {
+    /// Starts to map and to answer questions. The filter runs already.
+    ///
+    /// # Errors
+    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`], [`Error::Https`].
+    pub fn start(config: &Config, ledger: Ledger) -> Result<Self, Error> {
+        let questions = control::listen(&config.state.runtime)?;
+        let prepared = Prepared::new(config)?;
+        let mapping = Mapping::start(config, &prefixes(config)?)?;
+        let registry = Registry::start(ledger);
+        answers::arm_syn_cookies(config);
+        let https = Https::start(prepared, registry.clone())?;
+        Ok(Self { mapping, questions, registry, https })
+    }
+
+    async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
+        let config = options.configure()?;
+        let prepared = Prepared::new(&config)?;
+        let next = config.clone();
+        let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
+        // the filter and the mapping each keep what was in force; the filter has the new one by now
+        let mapped = prefixes(&config).and_then(|nets| self.mapping.reload(&config, &nets));
+        if let Err(error) = mapped {
+            tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
+        }
+        answers::arm_syn_cookies(&config);
+        match &mut self.https {
+            Some(_) if config.auth.https.listen.is_empty() => self.https = None,
+            Some(https) => https.reload(prepared)?,
+            None => self.https = Https::start(prepared, self.registry.clone())?,
+        }
+        Ok((config, running))
+    }
+}
+
+/// Keeps the filter in step until it is told to end; the filter stays, mapped connections end.
 ///
 /// # Errors
 /// None so far. A mistake in a changed file is logged, and what was in force stays.
@@ -255,6 +349,7 @@ pub async fn keep(
     options: &Options,
     config: Config,
     running: Running,
+    mut services: Services,
     mut signals: Signals,
 ) -> Result<(), Error> {
     let mut keeper = Keeper::new(config, running);
@@ -264,22 +359,26 @@ pub async fn keep(
         tokio::select! {
             _ = signals.interrupt.recv() => return Ok(()),
             _ = signals.terminate.recv() => return Ok(()),
-            _ = signals.hangup.recv() => match reload(options) {
+            _ = signals.hangup.recv() => match services.reload(options).await {
                 Ok((config, running)) => {
                     keeper = Keeper::new(config, running);
                     tracing::info!("configuration reloaded");
                 }
                 Err(error) => tracing::error!("not reloaded, what was in force stays: {error}"),
             },
-            _ = tick.tick() => keeper.tick(),
+            client = services.questions.accept() => if let Ok((client, _)) = client {
+                let (report, registry) = (services.mapping.report(), services.registry.clone());
+                tokio::spawn(answers::serve(client, report, registry));
+            },
+            _ = tick.tick() => {
+                if keeper.tick() {
+                    tokio::spawn(answers::follow(services.registry.clone()));
+                }
+                services.https.iter_mut().for_each(Https::tick);
+                services.mapping.revive(&keeper.config);
+            }
         }
     }
-}
-
-fn reload(options: &Options) -> Result<(Config, Running), Error> {
-    let config = options.configure()?;
-    let running = start(&config)?;
-    Ok((config, running))
 }
 
 /// What changes a file's content leaves a mark on.
@@ -307,30 +406,16 @@ impl Keeper {
         Self { config, seen, journal }
     }
 
-    fn tick(&mut self) {
+    /// Looks after everything; whether the allow-list file has changed.
+    fn tick(&mut self) -> bool {
         for flush in &mut self.journal {
             flush();
-        }
-        let now = stamp(&self.config);
-        if now != self.seen {
-            self.seen = now;
-            self.follow();
         }
         if let Err(error) = self.addresses() {
             tracing::error!("the router's own addresses are not up to date: {error}");
         }
-    }
-
-    fn follow(&self) {
-        match sync(&self.config) {
-            Ok(Changes { written: 0, removed: 0 }) => {}
-            Ok(Changes { written, removed }) => {
-                tracing::info!(written, removed, "allow-list in force");
-            }
-            Err(error) => {
-                tracing::error!("allow-list not taken over, what was in force stays: {error}");
-            }
-        }
+        let now = stamp(&self.config);
+        core::mem::replace(&mut self.seen, now) != now
     }
 
     fn addresses(&self) -> dataplane::Result<()> {

@@ -1,0 +1,323 @@
+//! Everything that leases touch, in one hand: table, kernel, store, allow-list.
+//!
+//! Who has the store open has the right to write the kernel's allow-list; there is never a second.
+use super::{
+    Change, Clocks, Credential, Error, Id, Lease, Record, Refusal, Request, Store, Table, Way,
+};
+use crate::{
+    agent, allow,
+    config::{Config, auth::Name, prefix},
+    dataplane::{
+        Maps, Pins,
+        attach::Running,
+        clock,
+        table::{Changes, Grant, Grants, on_128_bits},
+    },
+};
+use core::{net::IpAddr, time::Duration};
+use ipnet::IpNet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::SystemTime,
+};
+
+/// An authenticated back-end's wish.
+#[derive(Clone, Debug)]
+pub struct Wish {
+    /// Names that it has proved.
+    pub names: Vec<Name>,
+    /// How.
+    pub way: Way,
+    /// The address that was seen.
+    pub source: IpAddr,
+    /// Nodes; none means all of its policy.
+    pub nodes: Vec<IpNet>,
+    /// How long; none means as long as its policy allows.
+    pub ttl: Option<Duration>,
+    /// The certificate behind it.
+    pub credential: Option<Credential>,
+    /// When that ends.
+    pub proof_ends: Option<SystemTime>,
+}
+
+/// What the store has yet to be told.
+#[derive(Debug, Default)]
+struct Pending {
+    keep: BTreeSet<Id>,
+    forget: BTreeSet<Id>,
+}
+
+/// The one hand.
+pub struct Ledger {
+    config: Arc<Config>,
+    table: Table,
+    store: Store,
+    kernel: Option<Grants>,
+    pending: Pending,
+    revoked: HashSet<Credential>,
+    /// A change did not reach the kernel: everything is to be compared.
+    behind: bool,
+}
+
+impl Ledger {
+    /// Takes up what was kept, waiting `patience` for another process that has it.
+    ///
+    /// # Errors
+    /// [`Error::Store`], [`Error::Allow`], [`Error::Clock`].
+    pub fn open(config: &Config, patience: Duration) -> Result<Self, Error> {
+        let store = Store::open(&config.state.directory, patience)?;
+        let records = store.load()?;
+        let mut ledger = Self {
+            config: Arc::new(config.clone()),
+            table: Table::default(),
+            store,
+            kernel: None,
+            pending: Pending::default(),
+            revoked: HashSet::new(),
+            behind: false,
+        };
+        ledger.resume(records)?;
+        ledger.settle();
+        Ok(ledger)
+    }
+
+    fn resume(&mut self, records: Vec<Record>) -> Result<(), Error> {
+        let clocks = Clocks::read().map_err(Error::Clock)?;
+        let kept: BTreeSet<Id> = records.iter().map(|record| record.id).collect();
+        let rebooted: Vec<Lease> =
+            records.into_iter().filter_map(|record| record.resume(&clocks)).collect();
+        let alive: BTreeSet<Id> = rebooted.iter().map(|lease| lease.id).collect();
+        self.pending.forget.extend(kept.difference(&alive));
+        // on this run's clock from now on
+        self.pending.keep.extend(&alive);
+        self.table.resume(rebooted, clocks.now_ns);
+        self.allowed(clocks.now_ns)?;
+        self.review(clocks.now_ns);
+        Ok(())
+    }
+
+    fn allowed(&mut self, now: u64) -> Result<(), Error> {
+        self.table.set_allowed(agent::grants(&self.config)?, now);
+        Ok(())
+    }
+
+    fn review(&mut self, now: u64) {
+        let auth = &self.config.auth;
+        let of = |identity: &str| {
+            auth.identities.iter().find(|policy| policy.name.covers_text(identity))
+        };
+        for lease in self.table.review(now, of) {
+            tracing::info!(identity = lease.identity, "lease of {} ended: no policy", lease.source);
+        }
+    }
+
+    /// Brings the filter up, or into step with a changed configuration, with every lease in place.
+    ///
+    /// # Errors
+    /// Those of the agent; what was in force stays.
+    pub fn attach(&mut self, config: &Config) -> Result<Running, agent::Error> {
+        let _lock = allow::lock(&config.state.allow)?;
+        let before = core::mem::replace(&mut self.config, Arc::new(config.clone()));
+        let now = clock::monotonic();
+        let attached = self.allowed(now).map_err(agent::Error::from).and_then(|()| {
+            self.review(now);
+            self.table.handle_timeout(now);
+            self.settle();
+            let (running, kernel) = agent::attach(config, &self.table.grants())?;
+            self.kernel = Some(kernel);
+            Ok(running)
+        });
+        if attached.is_err() {
+            self.config = before;
+            self.behind = true;
+        }
+        attached
+    }
+
+    /// Puts the allow-list file into force, with every lease beside it.
+    ///
+    /// # Errors
+    /// [`Error::Allow`], [`Error::Dataplane`].
+    pub fn follow(&mut self) -> Result<Changes, Error> {
+        let _lock = allow::lock(&self.config.state.allow)?;
+        let now = clock::monotonic();
+        self.allowed(now)?;
+        self.table.handle_timeout(now);
+        self.settle();
+        let grants = self.table.grants();
+        // another command may have brought up other maps
+        let maps = Maps::open(&Pins::new(&self.config.state.bpffs))?;
+        let kernel = self.kernel.insert(Grants::open(&maps)?);
+        self.behind = false;
+        Ok(kernel.sync(&grants)?)
+    }
+
+    /// Grants or renews a lease; it is in force when this returns.
+    ///
+    /// # Errors
+    /// [`Error::Unknown`], [`Error::Refused`]; [`Error::Dataplane`] when the kernel has no room.
+    pub fn ask(&mut self, wish: &Wish) -> Result<Lease, Error> {
+        let unknown = || Error::Unknown(wish.names.clone());
+        let config = Arc::clone(&self.config);
+        let (policy, name) = config.auth.policy(&wish.names).ok_or_else(unknown)?;
+        if wish.credential.as_ref().is_some_and(|own| self.revoked.contains(own)) {
+            return Err(Refusal::Revoked(name.text.clone()).into());
+        }
+        self.reachable(wish.source)?;
+        let now = clock::monotonic();
+        let request = Request {
+            policy,
+            identity: &name.text,
+            way: wish.way,
+            source: wish.source,
+            nodes: &wish.nodes,
+            ttl: wish.ttl,
+            credential: wish.credential.clone(),
+            proof_ends_ns: clock::instant(wish.proof_ends),
+        };
+        let id = self.table.ask(now, &request, fresh()?)?;
+        if let Err(error) = self.apply() {
+            self.table.revoke(&id, now);
+            self.settle();
+            return Err(error);
+        }
+        self.table.lease(&id).cloned().ok_or_else(unknown)
+    }
+
+    /// Whether packets of this source could reach nodes through this router.
+    fn reachable(&self, source: IpAddr) -> Result<(), Error> {
+        let local = match source {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        let address = on_128_bits(&IpNet::from(source)).address;
+        let inside = self.kernel.as_ref().is_some_and(|kernel| kernel.in_lln(&address));
+        let good = !local && !inside && prefix::unicast(&source.to_string()).is_ok();
+        if good { Ok(()) } else { Err(Refusal::Source(source).into()) }
+    }
+
+    /// Ends a lease, if `test` holds for it.
+    pub fn release(&mut self, id: &Id, test: impl Fn(&Lease) -> bool) -> Option<Lease> {
+        self.table.lease(id).filter(|lease| test(lease))?;
+        let lease = self.table.revoke(id, clock::monotonic());
+        self.settle();
+        lease
+    }
+
+    /// Ends every lease of these certificates, and grants them none from now on.
+    pub fn revoke_certificates(&mut self, certificates: HashSet<Credential>) -> usize {
+        self.revoked = certificates;
+        let list = &self.revoked;
+        let revoked =
+            |lease: &Lease| lease.credential.as_ref().is_some_and(|own| list.contains(own));
+        let ended = self.table.revoke_where(clock::monotonic(), revoked);
+        for lease in &ended {
+            let (identity, source) = (&lease.identity, lease.source);
+            tracing::info!(identity, "lease of {source} ended: its certificate is revoked");
+        }
+        self.settle();
+        ended.len()
+    }
+
+    /// All leases.
+    pub fn leases(&self) -> impl Iterator<Item = &Lease> {
+        self.table.leases()
+    }
+
+    /// The leases of these identities.
+    pub fn leases_of<'a>(&'a self, identities: &'a [String]) -> impl Iterator<Item = &'a Lease> {
+        identities.iter().flat_map(|identity| self.table.leases_of(identity))
+    }
+
+    /// A lease by name.
+    pub fn lease(&self, id: &Id) -> Option<&Lease> {
+        self.table.lease(id)
+    }
+
+    /// What the kernel should have.
+    pub fn grants(&self) -> Vec<Grant> {
+        self.table.grants()
+    }
+
+    /// How long until [`Ledger::tick`] has something to do.
+    pub fn wait(&self) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(10);
+        let now = clock::monotonic();
+        let due =
+            self.table.poll_timeout().map(|due| Duration::from_nanos(due.saturating_sub(now)));
+        due.unwrap_or(LONGEST).min(LONGEST)
+    }
+
+    /// Ends what has lapsed.
+    pub fn tick(&mut self) {
+        self.table.handle_timeout(clock::monotonic());
+        self.settle();
+        if core::mem::take(&mut self.behind)
+            && let Err(error) = self.follow()
+        {
+            self.behind = true;
+            tracing::error!("the kernel's allow-list is behind: {error}");
+        }
+    }
+
+    /// Tells the store what has changed, down to the disk.
+    pub fn commit(&mut self) {
+        if self.pending.keep.is_empty() && self.pending.forget.is_empty() {
+            return;
+        }
+        let pending = core::mem::take(&mut self.pending);
+        let clocks = match Clocks::read() {
+            Ok(clocks) => clocks,
+            Err(error) => return tracing::error!("leases are not kept: {error}"),
+        };
+        let alive = pending.keep.iter().filter_map(|id| self.table.lease(id));
+        let keep: Vec<Record> = alive.map(|lease| Record::new(lease, &clocks)).collect();
+        let forget: Vec<Id> = pending.forget.iter().copied().collect();
+        if let Err(error) = self.store.commit(&keep, &forget) {
+            tracing::error!("leases are not kept over a restart: {error}");
+            self.pending = pending;
+        }
+    }
+
+    /// As [`Ledger::apply`], for changes that make the allow-list smaller.
+    fn settle(&mut self) {
+        if let Err(error) = self.apply() {
+            tracing::error!("the kernel's allow-list is behind: {error}");
+            self.behind = true;
+        }
+    }
+
+    /// Does what the table wants done; all of it, even if something fails.
+    fn apply(&mut self) -> Result<(), Error> {
+        let mut result = Ok(());
+        while let Some(change) = self.table.poll_change() {
+            let kernel = self.kernel.as_mut();
+            let done = match change {
+                Change::Install(grant) => kernel.map(|kernel| kernel.grant(&grant)),
+                Change::Revoke(source) => kernel.map(|kernel| kernel.revoke(&source.into())),
+                Change::Keep(id) => {
+                    self.pending.keep.insert(id);
+                    self.pending.forget.remove(&id);
+                    None
+                }
+                Change::Forget(id) => {
+                    self.pending.keep.remove(&id);
+                    self.pending.forget.insert(id);
+                    None
+                }
+            };
+            if let Some(Err(error)) = done {
+                result = result.and(Err(error.into()));
+            }
+        }
+        result
+    }
+}
+
+fn fresh() -> Result<Id, Error> {
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)
+        .map_err(|error| Error::Dataplane(crate::dataplane::Error::Random(error)))?;
+    Ok(Id(id))
+}

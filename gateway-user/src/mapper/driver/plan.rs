@@ -1,0 +1,128 @@
+//! The configuration as the driver needs it: from an address, a name or a port to a node.
+use crate::{
+    config::mapper::{Leg, Limits, Mapper, Timers},
+    mapper::core::Policy,
+};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
+
+/// A node that connections are mapped to.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name in listings.
+    pub name: String,
+    /// Its address and DTLS port.
+    pub node: SocketAddr,
+    /// How it is spoken to.
+    pub policy: Arc<Policy>,
+}
+
+/// Which node a connection is for.
+#[derive(Debug)]
+pub struct Plan {
+    pub(super) limits: Limits,
+    pub(super) timers: Timers,
+    default: (u16, Leg),
+    addresses: HashMap<IpAddr, Arc<Target>>,
+    names: HashMap<String, Arc<Target>>,
+    ports: HashMap<u16, Arc<Target>>,
+}
+
+/// Headers of IP and UDP (RFC 8200 §3, RFC 791 §3.1, RFC 768).
+const HEADERS_V6: u32 = 40 + 8;
+const HEADERS_V4: u32 = 20 + 8;
+
+impl Plan {
+    /// From the configuration.
+    pub fn new(config: &Mapper) -> Self {
+        let mut plan = Self {
+            limits: config.limits,
+            timers: config.timers,
+            default: (config.leg.dtls_port, config.leg.clone()),
+            addresses: HashMap::new(),
+            names: HashMap::new(),
+            ports: HashMap::new(),
+        };
+        for node in &config.nodes {
+            let target = plan.target(node.name.clone(), node.address, &node.leg);
+            plan.addresses.entry(node.address).or_insert_with(|| Arc::clone(&target));
+            let names = node.server_names.iter();
+            plan.names.extend(names.map(|name| (name.clone(), Arc::clone(&target))));
+            plan.ports.extend(node.ports.iter().map(|port| (*port, Arc::clone(&target))));
+        }
+        plan
+    }
+
+    /// The node at an address of the LLN.
+    pub(super) fn at(&self, address: IpAddr) -> Arc<Target> {
+        let known = self.addresses.get(&address);
+        known.map_or_else(|| self.target(address.to_string(), address, &self.default.1), Arc::clone)
+    }
+
+    /// The node behind a port of the router's own; `None` where the server name decides.
+    pub(super) fn behind(&self, port: u16) -> Option<Arc<Target>> {
+        self.ports.get(&port).map(Arc::clone)
+    }
+
+    /// The node with a server name.
+    pub(super) fn named(&self, name: &str) -> Option<Arc<Target>> {
+        self.names.get(&name.to_ascii_lowercase()).map(Arc::clone)
+    }
+
+    fn target(&self, name: String, address: IpAddr, leg: &Leg) -> Arc<Target> {
+        let policy = Arc::new(policy(address, leg, &self.timers));
+        Arc::new(Target { name, node: SocketAddr::new(address, leg.dtls_port), policy })
+    }
+}
+
+fn policy(node: IpAddr, leg: &Leg, timers: &Timers) -> Policy {
+    let headers = if node.is_ipv4() { HEADERS_V4 } else { HEADERS_V6 };
+    Policy {
+        max_datagram: leg.max_datagram.saturating_sub(headers) as usize,
+        window: leg.window,
+        retransmit: timers.retransmit,
+        handshake_timeout: timers.handshake,
+        ack_timeout: timers.acknowledge,
+        retries: timers.retries,
+        linger: timers.close,
+        idle: timers.idle,
+        cookies: leg.cookies,
+        ..Policy::new(leg.suites.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    fn plan(text: &str) -> Plan {
+        Plan::new(&Config::parse(text, "-").unwrap().mapper)
+    }
+
+    #[test]
+    fn three_ways_lead_to_one_node() {
+        let plan = plan(
+            "[[mapper.node]]\nname = \"lamp\"\naddress = \"2001:db8:1::10\"\ndtls_port = 5700\n\
+             server_names = [\"lamp.example\"]\nports = [8443]\nmax_datagram = 600\n",
+        );
+        let lamp = plan.named("LAMP.example").unwrap();
+        assert_eq!(lamp.node, "[2001:db8:1::10]:5700".parse().unwrap());
+        assert_eq!(lamp.policy.max_datagram, 552);
+        assert_eq!(plan.behind(8443).unwrap(), lamp);
+        assert_eq!(plan.at("2001:db8:1::10".parse().unwrap()), lamp);
+        assert!(plan.named("bulb.example").is_none());
+        assert!(plan.behind(443).is_none());
+    }
+
+    #[test]
+    fn a_node_without_an_entry_is_spoken_to_as_the_section_says() {
+        let plan = plan("[mapper]\ndtls_port = 5800\nsuites = [\"0x00a8\"]\n");
+        let node = plan.at("192.0.2.7".parse().unwrap());
+        assert_eq!(node.node, "192.0.2.7:5800".parse().unwrap());
+        assert_eq!((node.policy.max_datagram, &node.policy.suites[..]), (1252, &[0x00a8][..]));
+    }
+}
