@@ -17,7 +17,7 @@ use gateway_common::{
 };
 
 /// [`abi::VERSION`] and the hash that belongs to it.
-const KNOWN: (u32, u64) = (2, 0xe72d_06e6_e8f9_d638);
+const KNOWN: (u32, u64) = (3, 0xe72d_06e6_e8f9_d638);
 
 /// FNV-1a.
 struct Hash(u64);
