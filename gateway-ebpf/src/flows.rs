@@ -5,7 +5,7 @@
 //! flow there. Two CPUs that add the same flow at once may do so twice: the first place is found
 //! from then on, and the other one ages away.
 #![expect(unsafe_code, reason = "map memory is shared with other CPUs")]
-use crate::{atomic, maps};
+use crate::{atomic, kernel, maps};
 use core::ptr::NonNull;
 use gateway_common::{
     abi::{ASSOCIATION_WAYS, Association, AssociationKey},
@@ -31,24 +31,32 @@ fn holds(state: *const Association, tag: u64, flow: &AssociationKey) -> bool {
         return false;
     }
     // SAFETY: as above; a place that is being written has another tag.
-    let state = unsafe { &*state };
+    is_between(unsafe { &*state }, flow)
+}
+
+/// Whether an association is the one of this flow.
+#[inline(always)]
+pub(crate) fn is_between(state: &Association, flow: &AssociationKey) -> bool {
     let ((a, b), (c, d)) = (state.node.raw_words(), flow.node.raw_words());
     let ((e, f), (g, h)) = (state.peer.raw_words(), flow.peer.raw_words());
     let ports = state.node_port == flow.node_port && state.peer_port == flow.peer_port;
     ports && (a ^ c) | (b ^ d) | (e ^ g) | (f ^ h) == 0
 }
 
-/// What is remembered of a flow.
+/// The first place with this tag. Whether it is of the same flow, the caller [`is_between`]s: here
+/// its key would have to be kept.
 #[inline(always)]
-pub(crate) fn find(tag: u64, flow: &AssociationKey) -> Option<*mut Association> {
+pub(crate) fn tagged(tag: u64) -> Option<*mut Association> {
     let mut way = 0;
-    while way < ASSOCIATION_WAYS {
-        if let Some(state) = maps::association(first(tag).wrapping_add(way))
-            && holds(state, tag, flow)
-        {
-            return Some(state);
+    while way < u64::from(ASSOCIATION_WAYS) {
+        if let Some(state) = maps::association(first(tag).wrapping_add(way as u32)) {
+            // SAFETY: a live map value; a word that is read on its own.
+            if unsafe { atomic::load(&raw const (*state).tag) } == tag {
+                return Some(state);
+            }
         }
-        way += 1;
+        // a number that the compiler does not know: it would write the loop out
+        way = kernel::fixed(way + 1);
     }
     None
 }

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 use gateway_common::{
-    abi::{AssociationKey, filter, settings::replay_mode},
+    abi::{Association, AssociationKey, filter, settings::replay_mode},
     decide::{
         Reason,
         association::{Gate, stale},
@@ -26,7 +26,7 @@ use gateway_common::{
     frame::Window,
     wire::{
         dtls::Record,
-        parse::{self, Plain},
+        parse::{self, Plain, Ports},
     },
 };
 
@@ -90,24 +90,34 @@ fn listed<W: Window>(frame: &XdpFrame, ip: &Plain<W>, peer: u64) -> Option<Verdi
         return None;
     }
     let (ports, record) = parse::sole_record(frame, ip)?;
-    let flow = AssociationKey {
+    let tag = key_of(ip, &ports).tag(settings::key(), peer);
+    let place = Mark::place(tag, record.epoch, record.sequence);
+    let marks = ring::touch(Mark::page(place, record.sequence))?;
+    let state = flows::tagged(tag)?;
+    // the addresses are read again, as above
+    let key = key_of(&ip.afresh(), &parse::plain_ports(frame, ip)?);
+    // SAFETY: a live association; a place that is being written has another tag.
+    if !flows::is_between(unsafe { &*state }, &key) {
+        return None;
+    }
+    let flow = associated(state)?;
+    datagram(frame, length as u16, &flow, &record, (place, marks))
+}
+
+#[inline(always)]
+fn key_of<W: Window>(ip: &Plain<W>, ports: &Ports) -> AssociationKey {
+    AssociationKey {
         node: ip.destination(),
         peer: ip.source(),
         node_port: ports.destination,
         peer_port: ports.source,
         reserved: 0,
-    };
-    let tag = flow.tag(settings::key(), peer);
-    let place = Mark::place(tag, record.epoch, record.sequence);
-    let marks = ring::touch(Mark::page(place, record.sequence))?;
-    let flow = associated(tag, &flow)?;
-    datagram(frame, length as u16, &flow, &record, (place, marks))
+    }
 }
 
 /// The association, if it remembers its lease and that is in force.
 #[inline(always)]
-fn associated(tag: u64, flow: &AssociationKey) -> Option<Associated> {
-    let state = flows::find(tag, flow)?;
+fn associated(state: *mut Association) -> Option<Associated> {
     let now = kernel::now();
     let generation = maps::control()?.generation;
     if !admit::is_current(state, generation, now) {
@@ -149,7 +159,7 @@ fn datagram(
     if !ring::fill(&mark, &gap) {
         return Some(Err(flow.admitted.refuse(Reason::Replayed)));
     }
-    accounts.count(flow.admitted.now, length);
+    accounts.count(&flow.admitted, length);
     flow.passed(length);
     Some(Ok(Outcome::Checked))
 }
@@ -164,7 +174,7 @@ fn is_stale(flow: &Associated, record: &Record) -> bool {
 #[inline(always)]
 fn pass(flow: &Associated, length: u16) -> Verdict<Outcome> {
     charge::charge(&flow.admitted, length)?;
-    charge::count(&flow.admitted, length);
+    charge::passed(&flow.admitted, length);
     flow.passed(length);
     Ok(Outcome::Checked)
 }

@@ -52,6 +52,10 @@ static SOURCE_STATE: Array<SourceState, { (SOURCES_DEFAULT + SHARED_SLOTS) as us
 #[btf_map]
 static NODES: Array<NodeState, { NODES_MAX as usize }, ALIGNED> = Array::new();
 #[btf_map]
+static SOURCE_PASSED: PerCpuArray<Counter, { SOURCES_DEFAULT as usize }> = PerCpuArray::new();
+#[btf_map]
+static NODE_PASSED: PerCpuArray<Counter, { NODES_MAX as usize }> = PerCpuArray::new();
+#[btf_map]
 static LLN: Array<Budget, 1> = Array::new();
 #[btf_map]
 static AGENT: Array<u64, { AGENT_SLOTS as usize }> = Array::new();
@@ -163,6 +167,18 @@ pub fn source_state(slot: u32) -> Option<*mut SourceState> {
 #[inline(always)]
 pub fn node(slot: u32) -> Option<*mut NodeState> {
     NODES.get_ptr_mut(slot)
+}
+
+/// What of a source passed on this CPU.
+#[inline(always)]
+pub fn source_passed(slot: u32) -> Option<*mut Counter> {
+    SOURCE_PASSED.get_ptr_mut(slot)
+}
+
+/// What passed to a node on this CPU.
+#[inline(always)]
+pub fn node_passed(slot: u32) -> Option<*mut Counter> {
+    NODE_PASSED.get_ptr_mut(slot)
 }
 
 /// The LLN's budget.

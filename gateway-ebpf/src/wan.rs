@@ -133,7 +133,7 @@ fn datagram(frame: &XdpFrame, case: &Case) -> Verdict<Outcome> {
     replay::check(frame, &found, flow, payload, end)?;
     charge::charge(&found.admitted, length)?;
     replay::remember(frame, &found, payload, end)?;
-    charge::count(&found.admitted, length);
+    charge::passed(&found.admitted, length);
     found.passed(length);
     // 7. Count, and pass.
     Ok(Outcome::Checked)
@@ -152,6 +152,6 @@ fn segment(ip: &Network, port: u16) -> Verdict<Outcome> {
 fn echo(ip: &Network) -> Verdict<Outcome> {
     let admitted = admit::admit(&ip.source, &ip.destination, 0, Side::Wan)?;
     charge::charge(&admitted, ip.length)?;
-    charge::count(&admitted, ip.length);
+    charge::passed(&admitted, ip.length);
     Ok(Outcome::Checked)
 }

@@ -22,7 +22,8 @@ pub const PREFIXES: u64 = 1 << 63;
 pub struct Bits {
     /// Which word, before it is reduced to the words there are.
     pub word: u32,
-    /// Which bits of it: one of each 16 of the lower 48, so that one stranger in a hundred passes.
+    /// Which bits of it: one of the lower half, one of as many above it, so that about one stranger
+    /// in seventy passes.
     pub mask: u64,
 }
 
@@ -30,7 +31,7 @@ pub struct Bits {
 #[inline(always)]
 pub const fn bits(part: u64) -> Bits {
     let hash = fold(part);
-    let mask = 1 << (hash >> 60) | (1 << 16) << (hash >> 56 & 15) | (1 << 32) << (hash >> 52 & 15);
+    let mask = 1 << (hash >> 59) | (1 << 31) << (hash >> 54 & 31);
     Bits { word: (hash >> 20) as u32, mask }
 }
 

@@ -12,6 +12,8 @@
 //! | `OWN` | address of the router → 1 | user |
 //! | `SOURCE_STATE` | slot → [`SourceState`] | kernel (user clears a slot before it is handed out) |
 //! | `NODES` | slot → [`NodeState`] | kernel |
+//! | `SOURCE_PASSED` | slot → [`Counter`](crate::decide::reason::Counter), per CPU | kernel (as above) |
+//! | `NODE_PASSED` | slot → [`Counter`](crate::decide::reason::Counter), per CPU | kernel |
 //! | `LLN` | 0 → [`Budget`] | kernel |
 //! | `AGENT` | slot → arrival time | kernel |
 //! | `ASSOCIATIONS` | place → [`Association`] | kernel |
@@ -32,7 +34,7 @@ pub use settings::Settings;
 pub const VERSION: u32 = 3;
 
 /// Names of the pinned maps, as in `/sys/fs/bpf/gateway/`.
-pub const MAPS: [&str; 17] = [
+pub const MAPS: [&str; 19] = [
     "SETTINGS",
     "INTERFACES",
     "CONTROL",
@@ -43,6 +45,8 @@ pub const MAPS: [&str; 17] = [
     "OWN",
     "SOURCE_STATE",
     "NODES",
+    "SOURCE_PASSED",
+    "NODE_PASSED",
     "LLN",
     "AGENT",
     "ASSOCIATIONS",

@@ -62,7 +62,7 @@ pub struct Budget {
     pub bytes_ns: u64,
 }
 
-/// A source's budget and counters.
+/// A source's budget and counters; those of what passed are in `SOURCE_PASSED`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -70,10 +70,6 @@ pub struct Budget {
 pub struct SourceState {
     /// What it has spent.
     pub budget: Budget,
-    /// Packets that passed into the LLN.
-    pub packets: u64,
-    /// Bytes (of IP datagrams) that passed into the LLN.
-    pub bytes: u64,
     /// Packets dropped.
     pub drops: u64,
     /// Packets that nodes sent to it.
@@ -82,9 +78,11 @@ pub struct SourceState {
     pub answer_bytes: u64,
     /// When a packet of it last passed, in ns of the kernel's monotonic clock.
     pub last_seen_ns: u64,
+    /// Zeros, up to a cache line.
+    pub reserved: [u64; 2],
 }
 
-/// A node's budget and counters.
+/// A node's budget; what passed to it is counted in `NODE_PASSED`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -92,16 +90,14 @@ pub struct SourceState {
 pub struct NodeState {
     /// Keyed hash of its address; 0 is an unused place.
     pub tag: u64,
-    /// Packets that passed to it.
-    pub packets: u64,
+    /// When a packet last passed to it, in ns of the kernel's monotonic clock.
+    pub last_seen_ns: u64,
     /// Its address.
     pub address: Address,
     /// What has been spent on it.
     pub budget: Budget,
-    /// Bytes (of IP datagrams) that passed to it.
-    pub bytes: u64,
-    /// When a packet last passed to it, in ns of the kernel's monotonic clock.
-    pub last_seen_ns: u64,
+    /// Zeros, up to a cache line.
+    pub reserved: [u64; 2],
 }
 
 /// A UDP flow between a node and a back-end, the same from both sides.

@@ -10,6 +10,7 @@ use gateway_common::{
     decide::{
         Reason,
         rate::{Limits, Rate},
+        reason::Counter,
     },
 };
 
@@ -127,15 +128,12 @@ impl Accounts {
 
     /// Counts what passes on the source's and the node's account.
     #[inline(always)]
-    pub(crate) fn count(&self, now: u64, length: u16) {
-        count_source(self.source, now, length);
+    pub(crate) fn count(&self, admitted: &Admitted, length: u16) {
+        count_source(self.source, admitted, length);
+        count(maps::node_passed(admitted.node), length);
         let node = self.node;
-        // SAFETY: words of a live map value.
-        unsafe { atomic::add(&raw mut (*node).packets, 1) };
-        // SAFETY: as above.
-        unsafe { atomic::add(&raw mut (*node).bytes, length.into()) };
-        // SAFETY: as above.
-        unsafe { atomic::store(&raw mut (*node).last_seen_ns, now) };
+        // SAFETY: a word of a live map value.
+        unsafe { atomic::store(&raw mut (*node).last_seen_ns, admitted.now) };
     }
 }
 
@@ -152,13 +150,19 @@ fn budget_of_node(node: *mut NodeState) -> *mut Budget {
 }
 
 #[inline(always)]
-fn count_source(source: *mut SourceState, now: u64, length: u16) {
-    // SAFETY: words of a live map value.
-    unsafe { atomic::add(&raw mut (*source).packets, 1) };
-    // SAFETY: as above.
-    unsafe { atomic::add(&raw mut (*source).bytes, length.into()) };
-    // SAFETY: as above.
-    unsafe { atomic::store(&raw mut (*source).last_seen_ns, now) };
+fn count_source(source: *mut SourceState, admitted: &Admitted, length: u16) {
+    count(maps::source_passed(admitted.slot), length);
+    // SAFETY: a word of a live map value.
+    unsafe { atomic::store(&raw mut (*source).last_seen_ns, admitted.now) };
+}
+
+#[inline(always)]
+fn count(counter: Option<*mut Counter>, length: u16) {
+    // SAFETY: this CPU's own counter.
+    if let Some(counter) = counter.map(|counter| unsafe { &mut *counter }) {
+        counter.packets = counter.packets.wrapping_add(1);
+        counter.bytes = counter.bytes.wrapping_add(length.into());
+    }
 }
 
 /// [`Accounts::charge`] for the general path.
@@ -188,9 +192,9 @@ extern "C" fn charge_inward(admitted: *const Admitted, length: u32) -> u64 {
 
 /// [`Accounts::count`] for the general path.
 #[inline(always)]
-pub(crate) fn count(admitted: &Admitted, length: u16) {
+pub(crate) fn passed(admitted: &Admitted, length: u16) {
     if let Some(accounts) = Accounts::of(admitted) {
-        accounts.count(admitted.now, length);
+        accounts.count(admitted, length);
     }
 }
 
@@ -205,7 +209,7 @@ pub(crate) fn to_router(admitted: &Admitted, length: u16) -> Verdict<()> {
     };
     pair(budget_of(bucket), policy.limits, admitted.now, length, SOURCE).map_err(refuse)?;
     if let Some(source) = maps::source_state(admitted.slot) {
-        count_source(source, admitted.now, length);
+        count_source(source, admitted, length);
     }
     Ok(())
 }

@@ -33,7 +33,14 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Opti
             if ip.length > settings::max_datagram() {
                 return Err(Reason::Oversize.into());
             }
-            if related_quote(frame.context(), found.at.get()) == 0 {
+            let related = match related_quote(frame.context(), found.at.get()) {
+                OF_FLOW => {
+                    let flow = kernel::apart(&case.flow);
+                    flows::look_up(admit::tag(flow), flow).is_some()
+                }
+                quote => quote == RELATED,
+            };
+            if !related {
                 return Err(Reason::IcmpUnrelated.into());
             }
             charge::radio(node_of(&ip.destination), ip.length, kernel::now())?;
@@ -43,40 +50,47 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Opti
     }
 }
 
+// What a quoted packet is: one that no node sent, one that a node did, one of the flow that is put
+// with the packet in hand.
+const UNRELATED: u32 = 0;
+const RELATED: u32 = 1;
+const OF_FLOW: u32 = 2;
+
 /// Whether the packet quoted at `body` is one that the node sent in a live flow. A global function
 /// in the kernel too: a second packet needs a stack of its own. The first one is the one in hand.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn related_quote(ctx: *mut xdp_md, body: usize) -> u32 {
-    let Some(case) = maps::case() else { return 0 };
-    let frame = XdpFrame::of(ctx);
-    u32::from(is_related(&frame, kernel::whole(&case.ip), position(body)))
+    let Some(case) = maps::case() else { return UNRELATED };
+    quoted(&XdpFrame::of(ctx), kernel::whole(&case.ip), position(body), &mut case.flow)
 }
 
 #[inline(always)]
-fn is_related(frame: &XdpFrame, ip: &Network, body: Offset) -> bool {
+fn quoted(frame: &XdpFrame, ip: &Network, body: Offset, flow: &mut AssociationKey) -> u32 {
     let Ok(quote) = parse::quoted(frame, body, ip.v4) else {
-        return false;
+        return UNRELATED;
     };
     if quote.source != ip.destination {
-        return false;
+        return UNRELATED;
     }
     match quote.protocol {
         parse::UDP => {
-            let flow = AssociationKey {
+            *flow = AssociationKey {
                 node: quote.source,
                 peer: quote.destination,
                 node_port: quote.source_port,
                 peer_port: quote.destination_port,
                 reserved: 0,
             };
-            flows::look_up(admit::tag(&flow), &flow).is_some()
+            OF_FLOW
         }
-        parse::TCP => {
-            settings::is_mapped_port(quote.source_port)
+        parse::TCP
+            if settings::is_mapped_port(quote.source_port)
                 && admit::may_be_listed(&quote.destination)
-                && maps::source(&quote.destination).is_some()
+                && maps::source(&quote.destination).is_some() =>
+        {
+            RELATED
         }
-        _ => false,
+        _ => UNRELATED,
     }
 }

@@ -32,10 +32,11 @@ impl Default for Capacity {
 
 impl Capacity {
     /// Sizes of the maps that depend on it.
-    pub fn sizes(&self) -> [(&'static str, u32); 5] {
+    pub fn sizes(&self) -> [(&'static str, u32); 6] {
         [
             ("SOURCES", self.sources),
             ("SOURCE_STATE", self.sources.saturating_add(abi::SHARED_SLOTS)),
+            ("SOURCE_PASSED", self.sources),
             ("BITS", filter::words(self.sources)),
             ("ASSOCIATIONS", self.associations),
             ("SEEN", self.pages),

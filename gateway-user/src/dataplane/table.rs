@@ -7,14 +7,16 @@
 use super::{
     Error, Maps, Plain, Result,
     bits::{Bit, Bits},
-    maps::{Index, Table, named},
+    maps::{Index, PerCpu, Table, named},
     slots::Slots,
 };
+use aya::maps::{MapError, PerCpuValues};
 use gateway_common::{
     abi::{Control, PREFIX_LENGTHS_MAX, PREFIXES_MAX, PrefixKey, Settings, SourceState, filter},
     decide::{
         admission::{Lease, NODES_MAX, PORTS_MAX, Policy},
         rate::Limits,
+        reason::Counter,
     },
     wire::{Address, Prefix},
 };
@@ -81,6 +83,7 @@ pub struct Grants {
     prefixes: Index<PrefixKey, Lease>,
     policies: Table<Policy>,
     state: Table<SourceState>,
+    passed: PerCpu<Counter>,
     /// What the maps hold: this process writes them under the allow-list's lock.
     leases: HashMap<Place, Lease>,
     /// Policies in use, and by how many leases.
@@ -133,6 +136,7 @@ impl Grants {
             prefixes: maps.prefixes()?,
             policies: maps.policies()?,
             state: maps.source_state()?,
+            passed: maps.source_passed()?,
             leases: HashMap::new(),
             used: BTreeMap::new(),
             slots: Slots::new(core::iter::empty()),
@@ -330,8 +334,7 @@ impl Grants {
     fn slot(&mut self, place: &Place) -> Result<u32> {
         if let Some(slot) = self.slots.back_again(place) {
             let budget = self.state.get(&slot, 0).map_err(named("SOURCE_STATE"))?.0.budget;
-            let state = Plain(SourceState { budget, ..SourceState::default() });
-            self.state.set(slot, state, 0).map_err(named("SOURCE_STATE"))?;
+            self.reset(slot, SourceState { budget, ..SourceState::default() })?;
             return Ok(slot);
         }
         let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
@@ -342,9 +345,18 @@ impl Grants {
         } else {
             self.slots.longest_free().ok_or_else(|| self.no_room())?
         };
-        let clean = Plain(SourceState::default());
-        self.state.set(slot, clean, 0).map_err(named("SOURCE_STATE"))?;
+        self.reset(slot, SourceState::default())?;
         Ok(slot)
+    }
+
+    fn reset(&mut self, slot: u32, state: SourceState) -> Result<()> {
+        self.state.set(slot, Plain(state), 0).map_err(named("SOURCE_STATE"))?;
+        let passed = self.passed.get(&slot, 0).map_err(named("SOURCE_PASSED"))?;
+        let zeros: Vec<_> = passed.iter().map(|_| Plain(Counter::default())).collect();
+        PerCpuValues::try_from(zeros)
+            .map_err(MapError::IoError)
+            .and_then(|zeros| self.passed.set(slot, zeros, 0))
+            .map_err(named("SOURCE_PASSED"))
     }
 
     fn bit(&self, place: &Place) -> Bit {
@@ -404,9 +416,9 @@ fn bump(control: &mut Table<Control>) -> Result<()> {
     control.set(0, Plain(record), 0).map_err(named("CONTROL"))
 }
 
-fn is_full(error: &aya::maps::MapError) -> bool {
+fn is_full(error: &MapError) -> bool {
     const E2BIG: i32 = nix::libc::E2BIG;
-    matches!(error, aya::maps::MapError::SyscallError(call)
+    matches!(error, MapError::SyscallError(call)
         if call.io_error.raw_os_error() == Some(E2BIG))
 }
 

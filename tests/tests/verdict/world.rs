@@ -7,8 +7,11 @@ use std::{
 };
 
 use gateway_common::{
-    abi::{NODE_WAYS, NODES_MAX, NodeState, Settings, SourceState},
-    decide::rate::{Limits, Rate, SECOND},
+    abi::{NODE_WAYS, NODES_MAX, Settings, SourceState},
+    decide::{
+        rate::{Limits, Rate, SECOND},
+        reason::Counter,
+    },
     hash::{HashKey, Key as _},
     wire::{Address, Prefix},
 };
@@ -16,6 +19,7 @@ use gateway_user::dataplane::{
     Plain,
     attach::Role,
     clock,
+    maps::total,
     object::Capacity,
     replica::{Replica, Verdict},
     table::{Grant, Grants},
@@ -197,10 +201,15 @@ impl World {
     }
 
     /// Counters of every entry of the allow-list, in order of their slots.
-    pub fn sources(&self) -> Vec<SourceState> {
+    pub fn sources(&self) -> Vec<(SourceState, Counter)> {
         let table = self.replica.maps().source_state().expect("the counters");
+        let passed = self.replica.maps().source_passed().expect("the counters of what passed");
         let count = self.replica.maps().control().expect("the control record");
-        (0..count.next_slot).map(|slot| table.get(&slot, 0).expect("a slot's counters").0).collect()
+        let of = |slot| {
+            let state = table.get(&slot, 0).expect("a slot's counters").0;
+            (state, total(&passed, slot).expect("a slot's counters of what passed"))
+        };
+        (0..count.next_slot).map(of).collect()
     }
 
     /// The slot of an entry of the allow-list.
@@ -221,15 +230,15 @@ impl World {
     }
 
     /// Counters of a node; zeros for one that never got anything.
-    pub fn node(&self, node: impl Into<IpAddr>) -> NodeState {
+    pub fn node(&self, node: impl Into<IpAddr>) -> Counter {
         let address = Address::from(node.into());
         let (high, low) = address.raw_words();
         let hash = KEY.hash([high, low, 2]);
         let first = (hash as u32 % NODES_MAX) & !(NODE_WAYS - 1);
         let table = self.replica.maps().nodes().expect("the nodes");
         (first..first + NODE_WAYS)
-            .map(|place| table.get(&place, 0).expect("a node's counters").0)
-            .find(|state| state.address == address)
+            .find(|place| table.get(place, 0).expect("a node's place").0.address == address)
+            .map(|place| self.replica.maps().node_passed(place).expect("a node's counters"))
             .unwrap_or_default()
     }
 }

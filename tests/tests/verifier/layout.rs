@@ -17,7 +17,7 @@ use gateway_common::{
 };
 
 /// [`abi::VERSION`] and the hash that belongs to it.
-const KNOWN: (u32, u64) = (3, 0xe72d_06e6_e8f9_d638);
+const KNOWN: (u32, u64) = (3, 0xb0b1_d954_f2e8_e059);
 
 /// FNV-1a.
 struct Hash(u64);
@@ -71,9 +71,9 @@ fn layouts() -> u64 {
     record!(hash, PrefixKey { address length });
     record!(hash, Budget { packets_ns bytes_ns });
     record!(hash, SourceState {
-        budget packets bytes drops answers answer_bytes last_seen_ns
+        budget drops answers answer_bytes last_seen_ns reserved
     });
-    record!(hash, NodeState { tag packets address budget bytes last_seen_ns });
+    record!(hash, NodeState { tag last_seen_ns address budget reserved });
     record!(hash, AssociationKey { node peer node_port peer_port reserved });
     record!(hash, Association {
         tag generation expires_ns progress slot bucket policy node_slot confirmed_epoch reserved
