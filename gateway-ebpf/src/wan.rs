@@ -16,10 +16,7 @@ use aya_ebpf::bindings::xdp_md;
 use gateway_common::{
     abi::AssociationKey,
     decide::Reason,
-    wire::{
-        dtls,
-        parse::{self, Network},
-    },
+    wire::parse::{self, Network},
 };
 
 /// What the kernel is to do with a frame from the Internet.
@@ -122,7 +119,7 @@ fn datagram(frame: &XdpFrame, case: &Case) -> Verdict<Outcome> {
     let (length, flow) = (case.ip.length, &case.flow);
     let (payload, end) = (upper::bounded(case.upper.at), upper::bounded(case.upper.end));
     let service = content::service(flow.node_port);
-    if service.is_ok() && dtls::record(frame, payload, end).is_none() {
+    if service.is_ok() && !content::is_dtls(frame, payload, end) {
         return Err(Reason::NotDtls.into());
     }
     if let Err(reason) = service {

@@ -1,7 +1,9 @@
 //! Is it something that a node should get?
+#![expect(unsafe_code, reason = "a function that the verifier walks by itself has a symbol")]
 use super::upper;
-use crate::settings;
-use gateway_common::decide::Reason;
+use crate::{frame::XdpFrame, kernel::position, settings};
+use aya_ebpf::bindings::xdp_md;
+use gateway_common::{decide::Reason, frame::Offset, wire::dtls};
 
 /// CoAP without DTLS (RFC 7252 §6.1).
 pub(crate) const COAP_PORT: u16 = 5683;
@@ -29,4 +31,18 @@ pub(crate) fn service(port: u16) -> Result<(), Reason> {
     } else {
         Err(Reason::UdpPort)
     }
+}
+
+/// Whether a datagram's payload starts with a DTLS record.
+#[inline(always)]
+pub(crate) fn is_dtls(frame: &XdpFrame, payload: Offset, end: Offset) -> bool {
+    content_is_dtls(frame.context(), payload.get(), end.get()) != 0
+}
+
+/// A global function in the kernel too: what it reads of the record takes a stack of its own.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn content_is_dtls(ctx: *mut xdp_md, payload: usize, end: usize) -> u32 {
+    let frame = XdpFrame::of(ctx);
+    u32::from(dtls::record(&frame, position(payload), position(end)).is_some())
 }
