@@ -84,7 +84,10 @@ pub struct XdpWindow<const N: usize>(usize);
 /// One load instruction from a window.
 macro_rules! read {
     ($window:ident, $at:ident, $offset:literal, $size:literal, $instruction:literal) => {{
-        const { assert!($at + $offset + $size <= N, "the window ends before this") };
+        const {
+            let end = $at + $offset + $size;
+            assert!(end <= N, "the window ends before this");
+        }
         let address = $window.0;
         let value: u64;
         // SAFETY: `window` has compared `N` bytes with the frame's end, as for `load`.

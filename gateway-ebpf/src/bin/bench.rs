@@ -224,8 +224,12 @@ mod bpf {
         if !rewrite(&ctx, plan!(source), plan!(record)) {
             return XDP_ABORTED;
         }
+        let start = ctx.data();
+        if start + LENGTH > ctx.data_end() {
+            return XDP_ABORTED;
+        }
         // a frame comes round again as its receiver left it
-        store!(ctx.data() + HOP_LIMIT, 64, "*(u8 *)({address} + 0) = {value}");
+        store!(start + HOP_LIMIT, 64, "*(u8 *)({address} + 0) = {value}");
         let out = plan!(out);
         if out == 0 {
             return XDP_DROP;
