@@ -8,6 +8,7 @@
 //! | [`wire`] | headers, the one parser | `frame` |
 //! | [`decide`] | every decision, as a function of plain values | `wire`, `hash` |
 //! | [`mapping`] | TLS 1.2 ↔ DTLS 1.2, field by field, for router and node | `wire` |
+//! | [`cookie`] | stateless cookies of DTLS: reading hellos, judging them, answering | `wire`, `hash` |
 //! | [`abi`] | map names, records, capacities, who writes which map | `frame` to `decide` |
 //!
 //! No `unsafe`, no allocation, no clock: the code that the kernel's verifier accepts is the code
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod cookie;
 pub mod decide;
 pub mod frame;
 pub mod hash;

@@ -6,6 +6,8 @@
 #[cfg(target_arch = "bpf")]
 mod atomic;
 #[cfg(target_arch = "bpf")]
+mod cookie;
+#[cfg(target_arch = "bpf")]
 mod flows;
 #[cfg(target_arch = "bpf")]
 pub mod frame;
@@ -27,5 +29,7 @@ mod settings;
 pub mod settle;
 #[cfg(target_arch = "bpf")]
 mod stage;
+#[cfg(target_arch = "bpf")]
+mod tcp;
 #[cfg(target_arch = "bpf")]
 pub mod wan;

@@ -1,7 +1,7 @@
 //! What is not addressed to a node, and exceptions that a node made itself.
 #![expect(unsafe_code, reason = "associations are shared memory; a global function has a symbol")]
 use crate::{
-    atomic, flows,
+    atomic, cookie, flows,
     frame::XdpFrame,
     kernel,
     maps::{self, Case},
@@ -13,14 +13,15 @@ use crate::{
         content::COAP_PORT,
         upper,
     },
+    tcp,
 };
 use gateway_common::{
     abi::{AGENT_SLOTS, AssociationKey},
-    decide::{Reason, association::Progress},
+    decide::{Reason, association::Progress, segment::Way},
     hash::Key as _,
     wire::{
         Address,
-        parse::{self, Network},
+        parse::{self, Fields, Network},
     },
 };
 
@@ -45,7 +46,14 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Outc
         return Ok(Outcome::Untouched);
     }
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
-    settle::from_word(own_receive(&ip.source, &ip.destination, what))
+    let word = match own_receive(&ip.source, &ip.destination, what) {
+        GUARDED => {
+            guard(frame, ip, kind, found)?;
+            own_receive(&ip.source, &ip.destination, what | PAST_GUARD)
+        }
+        word => word,
+    };
+    settle::from_word(word)
 }
 
 /// Whether [`check`] may have anything to say on a packet to this port.
@@ -55,11 +63,28 @@ pub(crate) fn knows(port: u16) -> bool {
         || settings::is_dtls_port(port)
         || settings::is_agent_port(port)
         || settings::is_mapper_port(port)
+        || settings::is_cookie_port(port)
+        || settings::is_socket_port(port)
+}
+
+/// What must be right before anything is charged for it: a hello's cookie, a segment's socket.
+#[inline(always)]
+fn guard(frame: &XdpFrame, ip: &Network, kind: u32, found: &Fields) -> Result<(), Reason> {
+    if kind == upper::TCP {
+        return tcp::check(frame, ip, Way::Own);
+    }
+    let (payload, end) = (upper::bounded(found.at), upper::bounded(found.end));
+    cookie::own(frame, ip, found.ports, payload, end)
 }
 
 /// Set in what [`own_receive`] is told of a packet when it is TCP; below it is the port, and its
 /// length is the upper half.
 const SEGMENT: u64 = 1 << 16;
+/// Set in the same when [`guard`] has had its look.
+const PAST_GUARD: u64 = 1 << 17;
+/// What it returns for a packet that [`guard`] is to have a look at: no verdict's word, as reasons
+/// do not go that far.
+const GUARDED: u64 = u64::MAX - 1;
 
 /// A global function in the kernel too: walked once, not behind every chain of headers.
 #[unsafe(no_mangle)]
@@ -70,7 +95,24 @@ extern "C" fn own_receive(source: *const Address, destination: *const Address, w
     let (Some(source), Some(destination)) = (source, destination) else {
         return settle::to_word(Ok(Outcome::Untouched));
     };
+    if what & PAST_GUARD == 0 && is_guarded(source, destination, what) {
+        return GUARDED;
+    }
     settle::to_word(receive(source, destination, what))
+}
+
+/// Whether a packet is for a port behind cookies, or for one where the agent's sockets are. Whom
+/// the mapping does not admit gets no look-up of a socket.
+#[inline(always)]
+fn is_guarded(source: &Address, destination: &Address, what: u64) -> bool {
+    let port = what as u16;
+    let asked = if what & SEGMENT == 0 {
+        settings::is_cookie_port(port)
+    } else {
+        settings::is_socket_port(port)
+            && (!settings::is_mapper_port(port) || admit::may_be_listed(source))
+    };
+    asked && maps::is_own(destination)
 }
 
 #[inline(always)]

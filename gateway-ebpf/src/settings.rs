@@ -172,3 +172,28 @@ pub(crate) fn is_mapper_port(port: u16) -> bool {
 pub(crate) fn is_agent_port(port: u16) -> bool {
     is_one_of(&raw const CONFIG.agent_ports, port)
 }
+/// Whether the agent speaks DTLS behind cookies on this port.
+#[inline(always)]
+pub(crate) fn is_cookie_port(port: u16) -> bool {
+    is_one_of(&raw const CONFIG.cookie_ports, port)
+}
+/// Whether there are nodes before which a cookie is asked for.
+#[inline(always)]
+pub(crate) fn cookie_nodes() -> bool {
+    read!(cookie_nodes) != 0
+}
+/// Whether the agent's own sockets are at this TCP port.
+#[inline(always)]
+pub(crate) fn is_socket_port(port: u16) -> bool {
+    is_one_of(&raw const CONFIG.socket_ports, port)
+}
+/// Whether the agent has TCP sockets at all.
+#[inline(always)]
+pub(crate) fn has_sockets() -> bool {
+    read!(socket_ports[0]) != 0
+}
+/// Where the kernel keeps the number that a connection waits for; 0 is unknown.
+#[inline(always)]
+pub(crate) fn rcv_nxt() -> u32 {
+    read!(rcv_nxt)
+}

@@ -1,6 +1,6 @@
 //! The single exit: a verdict is counted, reported and turned into an action here and nowhere else.
 #![expect(unsafe_code, reason = "counters are shared memory")]
-use crate::{atomic, frame::XdpFrame, kernel, maps};
+use crate::{atomic, cookie::send, frame::XdpFrame, kernel, maps};
 use aya_ebpf::bindings::{
     xdp_action::{XDP_DROP, XDP_PASS},
     xdp_md,
@@ -106,7 +106,7 @@ pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {
             if let Some(tally) = maps::drops(refusal.reason) {
                 drop(frame, tally, refusal.reason);
             }
-            XDP_DROP
+            send::action(frame, refusal.reason)
         }
     }
 }

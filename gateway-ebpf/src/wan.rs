@@ -1,6 +1,7 @@
 //! Internet side: what a packet must get through before it costs a frame on the radio.
 #![expect(unsafe_code, reason = "a global function has a symbol")]
 use crate::{
+    cookie,
     frame::XdpFrame,
     kernel,
     lane::{self, Lane},
@@ -11,11 +12,12 @@ use crate::{
         admit::{self, Side},
         charge, content, related, replay, upper,
     },
+    tcp,
 };
 use aya_ebpf::bindings::xdp_md;
 use gateway_common::{
     abi::AssociationKey,
-    decide::Reason,
+    decide::{Reason, segment::Way},
     wire::parse::{self, Network},
 };
 
@@ -92,6 +94,9 @@ fn wan(frame: &XdpFrame) -> Verdict<Option<Outcome>> {
         return Err(Reason::Malformed.into());
     }
     if kind == upper::TCP && settings::is_mapped_port(found.ports.destination) {
+        if settings::has_sockets() {
+            tcp::check(frame, ip, Way::Mapped)?;
+        }
         return segment(ip, found.ports.destination).map(Some);
     }
     if ip.length > settings::max_datagram() {
@@ -125,6 +130,7 @@ fn datagram(frame: &XdpFrame, case: &Case) -> Verdict<Outcome> {
     if let Err(reason) = service {
         own::node_initiated(flow, reason)?;
     }
+    cookie::node(frame, flow, payload, end)?;
     let found = admit::associate(frame, flow, Side::Wan)?;
     // 5. Replay, 6. rate; what passes is remembered last.
     replay::check(frame, &found, flow, payload, end)?;

@@ -9,5 +9,6 @@ pub(crate) const CLOSE_NOTIFY: u8 = 0;
 pub(crate) const HANDSHAKE_FAILURE: u8 = 40;
 pub(crate) const ILLEGAL_PARAMETER: u8 = 47;
 pub(crate) const PROTOCOL_VERSION: u8 = 70;
+pub(crate) const INTERNAL_ERROR: u8 = 80;
 pub(crate) const NO_RENEGOTIATION: u8 = 100;
 pub(crate) const NO_APPLICATION_PROTOCOL: u8 = 120;

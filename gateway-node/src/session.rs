@@ -35,6 +35,8 @@ pub(crate) enum Stage {
         /// Whether the caller knows.
         told: bool,
     },
+    /// A record was given up: a fatal alert is to be sent, once.
+    Failed,
 }
 
 /// Final flights that are sent again for a ClientKeyExchange that comes again. More would let

@@ -1,5 +1,7 @@
 //! The filter's verdicts: frames run through the real programs by the kernel's test-run mode.
 
+#[path = "verdict/cookies.rs"]
+mod cookies;
 #[path = "verdict/excess.rs"]
 mod excess;
 #[path = "verdict/fixture.rs"]
@@ -20,6 +22,8 @@ mod record;
 mod refused;
 #[path = "verdict/replaying.rs"]
 mod replaying;
+#[path = "verdict/sockets.rs"]
+mod sockets;
 #[path = "verdict/world.rs"]
 mod world;
 
@@ -95,6 +99,8 @@ fn every_fixture_ends_as_stated_and_every_reason_is_reached() {
         outcome.add(limited(reason), excess::radio(reason));
     }
     assert!(outcome.wrong.is_empty(), "{:#?}", outcome.wrong);
+    outcome.reached.extend(cookies::reached());
+    outcome.reached.extend(sockets::reached());
     let all: BTreeSet<_> = Reason::ALL.iter().copied().collect();
     let missed: Vec<_> = all.difference(&outcome.reached).collect();
     assert!(missed.is_empty(), "no fixture reaches {missed:?}");

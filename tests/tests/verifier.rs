@@ -25,7 +25,7 @@ use gateway_user::dataplane::object::{self, Capacity};
 /// Instructions that the verifier may walk through; the kernel's limit is a million.
 const VERIFIED_MAX: [(&str, u32); 2] = [("wan", 400_000), ("lln", 200_000)];
 /// Bytes of instructions as the kernel keeps them.
-const TRANSLATED_MAX: u32 = 80 << 10;
+const TRANSLATED_MAX: u32 = 104 << 10;
 /// Bytes of stack over the deepest chain of calls; the kernel's limit is 512.
 const STACK_MAX: u32 = 480;
 /// Bytes of all maps at their usual sizes.
@@ -61,6 +61,10 @@ fn full() -> Settings {
         mapped_ports: ports,
         mapper_ports: ports,
         agent_ports: ports,
+        cookie_ports: ports,
+        cookie_nodes: 1,
+        socket_ports: ports,
+        rcv_nxt: 1664,
         ..plain()
     }
 }
@@ -76,6 +80,8 @@ fn switches() -> Vec<(&'static str, Settings)> {
         ("log on", Settings { log: 1, ..plain }),
         ("raw IP", Settings { raw_ip: 1, ..plain }),
         ("eight prefixes", Settings { lln_prefixes: full().lln_prefixes, ..plain }),
+        ("cookies", Settings { cookie_ports: full().cookie_ports, cookie_nodes: 1, ..plain }),
+        ("sockets", Settings { socket_ports: full().socket_ports, rcv_nxt: 1664, ..plain }),
         ("everything", full()),
         ("everything on raw IP", Settings { raw_ip: 1, ..full() }),
         ("everything, replay off", Settings { replay: replay_mode::OFF, ..full() }),

@@ -1,14 +1,14 @@
-//! `cargo xtask bench`: packets per second of each path, in the kernel's test-run mode.
+//! `cargo xtask bench`: what packets, records and handshakes cost, beside what a user would pick.
 use std::ffi::OsString;
 
 use anyhow::Result;
 
-use crate::{bpf, setup, sh};
+use crate::{build, setup, sh};
 
 pub(crate) fn run(args: &[OsString]) -> Result<()> {
-    let toolchain = setup::toolchain()?;
     setup::environment()?;
-    bpf::build(&toolchain)?;
+    build::run()?;
+    build::node()?;
     let mut bench = sh::cargo();
     sh::with_root_runner(&mut bench);
     bench.args("run --release --package tests --bin bench --".split(' '));

@@ -16,6 +16,9 @@
 //! | `NODE_PASSED` | slot → [`Counter`](crate::decide::reason::Counter), per CPU | kernel |
 //! | `LLN` | 0 → [`Budget`] | kernel |
 //! | `AGENT` | slot → arrival time | kernel |
+//! | `COOKIE_KEYS` | lowest bit of the key's number → [`CookieKey`] | user |
+//! | `COOKIE_NODES` | node → 1: hellos to it need a cookie | user |
+//! | `COOKIES` | slot → uses of a cookie | kernel |
 //! | `ASSOCIATIONS` | place → [`Association`] | kernel |
 //! | `SEEN` | page → [`Page`](crate::decide::replay::Page) | kernel |
 //! | `DROPS` | interface → [`Drops`](crate::decide::reason::Drops), per CPU | kernel |
@@ -31,10 +34,10 @@ pub use record::*;
 pub use settings::Settings;
 
 /// Grows with every change to a record of this module; the agent replaces the maps of another one.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Names of the pinned maps, as in `/sys/fs/bpf/gateway/`.
-pub const MAPS: [&str; 19] = [
+pub const MAPS: [&str; 22] = [
     "SETTINGS",
     "INTERFACES",
     "CONTROL",
@@ -49,6 +52,9 @@ pub const MAPS: [&str; 19] = [
     "NODE_PASSED",
     "LLN",
     "AGENT",
+    "COOKIE_KEYS",
+    "COOKIE_NODES",
+    "COOKIES",
     "ASSOCIATIONS",
     "SEEN",
     "DROPS",
@@ -76,6 +82,8 @@ pub const NODES_MAX: u32 = 16_384;
 pub const NODE_WAYS: u32 = 4;
 /// Budgets that sources of the agent's own ports share by keyed hash.
 pub const AGENT_SLOTS: u32 = 65_536;
+/// Nodes before which a cookie is asked for.
+pub const COOKIE_NODES_MAX: u32 = 1024;
 /// Associations remembered unless configured otherwise.
 pub const ASSOCIATIONS_DEFAULT: u32 = 65_536;
 /// Pages of replay marks unless configured otherwise: 2^20 marks in 8 MiB.

@@ -82,6 +82,21 @@ pub struct SourceState {
     pub reserved: [u64; 2],
 }
 
+/// What cookies are made with.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct CookieKey {
+    /// The key itself.
+    pub secret: [u64; 2],
+    /// Grows by one with each key; its lowest byte is in every cookie.
+    pub number: u64,
+    /// Since when it is in use, in ns of the kernel's monotonic clock; 0 is no key. The last field,
+    /// so that a key counts once the rest is there.
+    pub made_ns: u64,
+}
+
 /// A node's budget; what passed to it is counted in `NODE_PASSED`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,

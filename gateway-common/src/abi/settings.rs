@@ -66,6 +66,15 @@ pub struct Settings {
     pub mapper_ports: [u16; PORTS_MAX],
     /// The agent's own ports; 0 is unused.
     pub agent_ports: [u16; PORTS_MAX],
+    /// Those of them that are UDP ports on which the agent speaks DTLS behind cookies; 0 is unused.
+    pub cookie_ports: [u16; PORTS_MAX],
+    /// Those of the agent's and the mapping's ports whose TCP sockets are the agent's: segments that
+    /// belong to none are dropped; 0 is unused.
+    pub socket_ports: [u16; PORTS_MAX],
+    /// `COOKIE_NODES` has entries.
+    pub cookie_nodes: u32,
+    /// Bytes from the start of the kernel's `struct tcp_sock` to its `rcv_nxt`; 0 is unknown.
+    pub rcv_nxt: u32,
 }
 
 impl Settings {
@@ -91,6 +100,10 @@ impl Settings {
         mapped_ports: [0; PORTS_MAX],
         mapper_ports: [0; PORTS_MAX],
         agent_ports: [0; PORTS_MAX],
+        cookie_ports: [0; PORTS_MAX],
+        socket_ports: [0; PORTS_MAX],
+        cookie_nodes: 0,
+        rcv_nxt: 0,
     };
 
     /// How frames of the interface start.

@@ -4,6 +4,7 @@ pub mod association;
 pub mod rate;
 pub mod reason;
 pub mod replay;
+pub mod segment;
 pub mod size;
 
 pub use reason::{Reason, Stage};

@@ -63,6 +63,57 @@ impl Rate {
     }
 }
 
+/// When the next packet and the next byte are due, in nanoseconds: the state of [`Limits`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Arrivals {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Rate {
+    /// Nanoseconds from `now` until `units` conform if nothing comes before. More units than the
+    /// burst has conform when the whole burst does: they would never otherwise.
+    pub const fn wait(self, arrival: u64, now: u64, units: u64) -> u64 {
+        if self.is_unlimited() {
+            return 0;
+        }
+        let cost = self.interval_ns.saturating_mul(units);
+        let room = self.burst_ns.saturating_sub(cost);
+        arrival.saturating_sub(now).saturating_sub(room)
+    }
+
+    /// The arrival time that follows from `units` at `now`, whether they conform or not.
+    const fn spend(self, arrival: u64, now: u64, units: u64) -> u64 {
+        let start = if arrival > now { arrival } else { now };
+        start.saturating_add(self.interval_ns.saturating_mul(units))
+    }
+}
+
+impl Limits {
+    /// Whether they refuse nothing.
+    pub const fn are_unlimited(&self) -> bool {
+        self.packets.is_unlimited() && self.bytes.is_unlimited()
+    }
+
+    /// Nanoseconds from `now` until one packet of `bytes` conforms: for a sender that waits, where a
+    /// filter would refuse.
+    pub const fn wait(&self, arrivals: Arrivals, now: u64, bytes: u64) -> u64 {
+        let packets = self.packets.wait(arrivals.packets, now, 1);
+        let bytes = self.bytes.wait(arrivals.bytes, now, bytes);
+        if packets > bytes { packets } else { bytes }
+    }
+
+    /// The state after a packet of `bytes` at `now`.
+    pub const fn spend(&self, arrivals: Arrivals, now: u64, bytes: u64) -> Arrivals {
+        Arrivals {
+            packets: self.packets.spend(arrivals.packets, now, 1),
+            bytes: self.bytes.spend(arrivals.bytes, now, bytes),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn what_is_over_the_burst_waits_for_all_of_it() {
+        let rate = Rate::per_second(10, 3);
+        assert_eq!(rate.wait(0, SECOND, 5), 0);
+        let arrival = rate.spend(0, SECOND, 5);
+        assert_eq!(rate.wait(arrival, SECOND, 5), SECOND / 2);
+        assert_eq!(Rate::UNLIMITED.wait(u64::MAX, 0, u64::MAX), 0);
+    }
+
+    #[test]
     fn unlimited_refuses_nothing() {
         assert!(Rate::UNLIMITED.conform(10, 5, 1).is_some());
     }
@@ -120,6 +180,38 @@ mod tests {
                 prop_assert_eq!(next.is_some(), model.take(rate, now, units));
                 arrival = next.unwrap_or(arrival);
             }
+        }
+
+        #[test]
+        fn who_waits_conforms_then_and_not_sooner(
+            per_second in 1u64..100_000,
+            burst in 20u64..100,
+            ahead in 0u64..3 * SECOND,
+            units in 1u64..20,
+        ) {
+            let rate = Rate::per_second(per_second, burst);
+            let (now, arrival) = (SECOND, SECOND + ahead);
+            let wait = rate.wait(arrival, now, units);
+            let after = rate.conform(arrival, now + wait, units);
+            prop_assert_eq!(after, Some(rate.spend(arrival, now + wait, units)));
+            prop_assert!(wait == 0 || rate.conform(arrival, now + wait - 1, units).is_none());
+        }
+
+        #[test]
+        fn a_sender_that_waits_stays_within_both_limits(
+            sizes in proptest::collection::vec(1u64..2_000, 1..200),
+        ) {
+            let limits =
+                Limits { packets: Rate::per_second(20, 40), bytes: Rate::per_second(8192, 16384) };
+            let (mut now, mut arrivals, mut bytes) = (SECOND, Arrivals::default(), 0);
+            for size in &sizes {
+                now += limits.wait(arrivals, now, *size);
+                arrivals = limits.spend(arrivals, now, *size);
+                bytes += size;
+            }
+            let (passed, time) = (sizes.len() as u64, now - SECOND);
+            prop_assert!(passed <= 40 + time / limits.packets.interval_ns + 1);
+            prop_assert!(bytes <= 16384 + time / limits.bytes.interval_ns + 1);
         }
 
         #[test]

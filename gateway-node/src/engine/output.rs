@@ -3,13 +3,16 @@
 use core::ops::Range;
 
 use gateway_common::{
-    mapping::record::{DTLS12, DtlsHeader},
+    mapping::{
+        record::{DTLS12, DtlsHeader},
+        sequence::NUMBER_MAX,
+    },
     wire::dtls::content,
 };
 
 use crate::{
     Instant, Origin, Peer, SessionId, Why,
-    alert::FATAL,
+    alert::{FATAL, INTERNAL_ERROR},
     handshake::{cookie::hello_verify_request, flight::plain},
     records::State,
     session::Stage,
@@ -134,6 +137,9 @@ impl Engine<'_> {
     fn transmit_session(&mut self, index: usize, buffer: &mut [u8]) -> Option<(Peer, usize)> {
         let session = self.sessions.get(index).filter(|session| session.stage != Stage::Free)?;
         let (peer, due) = (session.peer?, session.due);
+        if session.stage == Stage::Failed {
+            return self.last_words(index, buffer).map(|length| (peer, length));
+        }
         if let Some(alert) = due.alert
             && self.queue(index, content::ALERT, &alert).is_some()
             && let Some(session) = self.sessions.get_mut(index)
@@ -152,6 +158,18 @@ impl Engine<'_> {
         self.write_records(index, &mut out);
         self.finish_closing(index);
         (out.len() > 0).then(|| (peer, out.len()))
+    }
+
+    /// Writes the alert of a session that is given up, and forgets it. Its number is the next one: a
+    /// client that has all before it reads it, and to the border it shows the gap. Whether it
+    /// arrives is nobody's concern here any more.
+    fn last_words(&mut self, index: usize, buffer: &mut [u8]) -> Option<usize> {
+        let session = self.sessions.get(index)?;
+        let alert = [FATAL, INTERNAL_ERROR];
+        let outward = session.outward().filter(|_| session.next <= NUMBER_MAX);
+        let length = outward.and_then(|out| out.seal(content::ALERT, session.next, &alert, buffer));
+        self.end(index, Why::Unreachable);
+        length
     }
 
     fn write_records(&mut self, index: usize, out: &mut Writer<'_>) {

@@ -160,12 +160,12 @@ impl Engine<'_> {
                 self.common.ended = Some((session.id(index), Why::Peer));
             }
             Stage::Closing { .. } => session.answered = true,
-            Stage::Free => {}
+            Stage::Free | Stage::Failed => {}
         }
     }
 
     /// A session that ended with a fatal alert is not resumed (RFC 5246 §7.2.2).
-    fn forget(&mut self, index: usize) {
+    pub(super) fn forget(&mut self, index: usize) {
         let Some(session) = self.sessions.get(index) else {
             return;
         };

@@ -27,7 +27,7 @@ impl Engine<'_> {
             }
         }
         if let Some(index) = self.overdue_record() {
-            return self.end(index, Why::Unreachable);
+            return self.give_up(index);
         }
         let overdue = |index: &usize| self.idle_end(*index).is_some_and(|end| now >= end);
         if let Some(index) = (0..self.sessions.len()).find(overdue) {
@@ -50,6 +50,16 @@ impl Engine<'_> {
             }
         }
         None
+    }
+
+    /// A mapped client's side misses a record for good: TLS can go on no more, and ends with a fatal
+    /// alert, so the session is not resumed either (RFC 5246 §7.2.2).
+    fn give_up(&mut self, index: usize) {
+        self.records.release_all(index);
+        self.forget(index);
+        if let Some(session) = self.sessions.get_mut(index) {
+            session.stage = Stage::Failed;
+        }
     }
 
     /// First timeout of a record: times a random 1 to 1.5 (RFC 7252 §4.8).
@@ -84,7 +94,7 @@ impl Engine<'_> {
         let session = self.sessions.get(index)?;
         let idle = self.config.idle_timeout;
         match session.stage {
-            Stage::Free => None,
+            Stage::Free | Stage::Failed => None,
             Stage::Open => Some(session.heard + idle),
             Stage::Closing { .. } if self.records.outgoing(index) > 0 => None,
             Stage::Closing { .. } => Some(session.heard + LINGER.min(idle)),

@@ -140,5 +140,10 @@ fn unconfirmed_record_frees_the_session() {
     world.run(200_000);
     assert_eq!(world.seen.last(), Some(&Seen::Closed(session, Why::Unreachable)));
     let sent: Vec<_> = world.wire[before..].iter().filter(|(to_server, _)| !to_server).collect();
-    assert!(sent.len() >= 4 && sent.windows(2).all(|pair| pair[0] == pair[1]), "{sent:02x?}");
+    let [again @ .., last] = &sent[..] else { panic!("nothing was sent") };
+    assert!(again.len() >= 4 && again.windows(2).all(|pair| pair[0] == pair[1]), "{sent:02x?}");
+    // content, and the low bytes of the number: the next one after the record that was given up
+    let number = |datagram: &[u8]| u16::from_be_bytes([datagram[9], datagram[10]]);
+    assert_eq!(last.1[0], content::ALERT);
+    assert_eq!(number(&last.1), number(&again[0].1) + 1);
 }

@@ -1,7 +1,6 @@
-//! Questions of the command line, the allow-list file, SYN cookies.
+//! Questions of the command line, the allow-list file.
 use super::{Error, mapping};
 use crate::{
-    config::Config,
     control::{self, Question},
     dataplane::{
         clock,
@@ -11,7 +10,6 @@ use crate::{
     mapper::driver::Report,
 };
 use serde_json::{Value, json};
-use std::fs;
 use tokio::{net::UnixStream, sync::oneshot};
 
 /// Answers the one question of a client.
@@ -82,26 +80,5 @@ pub(super) async fn follow(registry: Registry) {
         Err(error) => {
             tracing::error!("allow-list not taken over, what was in force stays: {error}");
         }
-    }
-}
-
-const SYN_COOKIES: &str = "/proc/sys/net/ipv4/tcp_syncookies";
-
-/// A flood of SYNs with forged sources must not fill the queue of the agent's own ports (RFC 4987
-/// §3.6); the kernel's switch is for IPv6 too.
-pub(super) fn arm_syn_cookies(config: &Config) {
-    if config.auth.https.listen.is_empty() {
-        return;
-    }
-    let state = fs::read_to_string(SYN_COOKIES).unwrap_or_default();
-    if !matches!(state.trim(), "" | "0") {
-        return;
-    }
-    match fs::write(SYN_COOKIES, "1") {
-        Ok(()) => tracing::info!("SYN cookies were off: net.ipv4.tcp_syncookies = 1"),
-        Err(error) => tracing::warn!(
-            "SYN cookies are off and cannot be switched on ({error}): a flood of SYNs will shut \
-             back-ends out; set net.ipv4.tcp_syncookies = 1"
-        ),
     }
 }

@@ -4,7 +4,7 @@ use crate::{
     config::Config,
     dataplane::{Admission, Maps, Pins},
     mapper::{
-        driver::{Doors, Driver, Plan, Report},
+        driver::{Budgets, Doors, Driver, Plan, Report},
         routing::{Routing, Wanted},
     },
 };
@@ -22,7 +22,7 @@ impl Mapping {
     /// Starts to map, if anything is configured.
     pub(super) fn start(config: &Config, prefixes: &[IpNet]) -> Result<Self, Error> {
         raise_descriptors(config);
-        let driver = Driver::start(Plan::new(&config.mapper), Box::new(admission(config)?))?;
+        let driver = Driver::start(plan(config), Box::new(admission(config)?))?;
         let mut mapping = Self { driver };
         mapping.serve(config, prefixes)?;
         Ok(mapping)
@@ -52,7 +52,7 @@ impl Mapping {
         let v6 = prefixes.iter().any(|net| matches!(net, IpNet::V6(_)));
         let v4 = prefixes.iter().any(|net| matches!(net, IpNet::V4(_)));
         let doors = Doors::new(&config.mapper, &config.lln.mapped_ports, v6, v4);
-        self.driver.apply(Plan::new(&config.mapper), &doors)?;
+        self.driver.apply(plan(config), &doors)?;
         let routing = Routing::new(&config.state.runtime);
         if doors.transparent.is_empty() {
             routing.remove()?;
@@ -72,6 +72,11 @@ impl Mapping {
     pub(super) fn report(&self) -> Option<oneshot::Receiver<Report>> {
         self.driver.report().ok()
     }
+}
+
+fn plan(config: &Config) -> Plan {
+    let budgets = Budgets { node: config.rates.node, lln: config.rates.lln };
+    Plan::new(&config.mapper).within(budgets)
 }
 
 fn admission(config: &Config) -> Result<Admission, Error> {

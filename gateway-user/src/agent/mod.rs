@@ -2,6 +2,7 @@
 mod answers;
 mod hand;
 mod mapping;
+pub mod syn_cookies;
 
 use crate::{
     allow,
@@ -11,7 +12,9 @@ use crate::{
     dataplane::{
         self, Maps, Pins, Plain,
         attach::{self, Mode, Plan, Role, Running},
-        clock, links,
+        btf, clock,
+        cookies::{self, Keyring},
+        links,
         maps::named,
         object::Capacity,
         table::{self, Grant, Grants},
@@ -170,7 +173,7 @@ fn plan(config: &Config) -> Result<Plan, Error> {
     }
     config::check_interfaces(config)?;
     Ok(Plan {
-        settings: settings(config, &prefixes(config)?),
+        settings: Settings { rcv_nxt: sequence_field(), ..settings(config, &prefixes(config)?) },
         capacity: Capacity {
             sources: config.sources.capacity,
             associations: config.replay.associations,
@@ -182,6 +185,17 @@ fn plan(config: &Config) -> Result<Plan, Error> {
             AttachMode::Native => Mode::Native,
             AttachMode::Generic => Mode::Generic,
         },
+    })
+}
+
+/// Where the kernel keeps a connection's next number, for resets to be compared with.
+fn sequence_field() -> u32 {
+    btf::rcv_nxt().unwrap_or_else(|| {
+        tracing::warn!(
+            "the kernel has no type information (BTF) of its TCP sockets: resets pass whatever \
+             their numbers, and the kernel alone judges them (RFC 5961)"
+        );
+        0
     })
 }
 
@@ -226,6 +240,9 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     }
     fill(&mut settings.mapper_ports, &config.mapper.own_ports());
     fill(&mut settings.agent_ports, &config.agent_ports());
+    fill(&mut settings.socket_ports, &config.socket_ports());
+    fill(&mut settings.cookie_ports, &config.cookies.ports);
+    settings.cookie_nodes = u32::from(!config.cookies.nodes.is_empty());
     settings
 }
 
@@ -248,6 +265,8 @@ pub(crate) fn attach(config: &Config, grants: &[Grant]) -> Result<(Running, Gran
     let pins = Pins::new(&config.state.bpffs);
     let running = attach::start(&pins, &plan, |maps| {
         own(maps)?;
+        cookies::guard(maps, &config.cookies.nodes)?;
+        Keyring::open(maps)?.rotate(clock::monotonic())?;
         let table = kernel.insert(Grants::open(maps)?);
         table.sync(grants).map(drop)
     })?;
@@ -316,7 +335,7 @@ impl Services {
         let prepared = Prepared::new(config)?;
         let mapping = Mapping::start(config, &prefixes(config)?)?;
         let registry = Registry::start(ledger);
-        answers::arm_syn_cookies(config);
+        syn_cookies::arm(config);
         let https = Https::start(prepared, registry.clone())?;
         Ok(Self { mapping, questions, registry, https })
     }
@@ -331,7 +350,7 @@ impl Services {
         if let Err(error) = mapped {
             tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
         }
-        answers::arm_syn_cookies(&config);
+        syn_cookies::arm(&config);
         match &mut self.https {
             Some(_) if config.auth.https.listen.is_empty() => self.https = None,
             Some(https) => https.reload(prepared)?,
@@ -414,8 +433,16 @@ impl Keeper {
         if let Err(error) = self.addresses() {
             tracing::error!("the router's own addresses are not up to date: {error}");
         }
+        if let Err(error) = self.cookies() {
+            tracing::error!("cookies are made with the key of the last minute: {error}");
+        }
         let now = stamp(&self.config);
         core::mem::replace(&mut self.seen, now) != now
+    }
+
+    fn cookies(&self) -> dataplane::Result<bool> {
+        let maps = Maps::open(&Pins::new(&self.config.state.bpffs))?;
+        Keyring::open(&maps)?.rotate(clock::monotonic())
     }
 
     fn addresses(&self) -> dataplane::Result<()> {

@@ -151,29 +151,28 @@ mod tests {
         format!("# {}\n", letter.to_string().repeat(100_000))
     }
 
-    /// The victim of the next test, which runs this binary again.
-    #[test]
-    #[ignore = "writes until it is killed"]
-    fn writes_for_ever() {
-        let Some(path) = std::env::var_os("GATEWAY_TEST_ALLOW") else {
-            return;
-        };
-        let path = PathBuf::from(path);
+    const VICTIM: &str = "GATEWAY_TEST_ALLOW";
+
+    fn write_for_ever(path: &Path) -> ! {
         loop {
-            write(&path, &text_of('a')).unwrap();
-            write(&path, &text_of('b')).unwrap();
+            write(path, &text_of('a')).unwrap();
+            write(path, &text_of('b')).unwrap();
         }
     }
 
+    /// Runs itself again, as the victim.
     #[test]
     fn a_kill_leaves_the_old_or_the_new_file() {
+        if let Some(path) = std::env::var_os(VICTIM) {
+            write_for_ever(Path::new(&path));
+        }
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("allow.toml");
         for round in 0..10 {
             let _ = fs::remove_file(&path);
             let mut victim = Command::new(std::env::current_exe().unwrap())
-                .args(["--ignored", "--exact", "allow::store::tests::writes_for_ever"])
-                .env("GATEWAY_TEST_ALLOW", &path)
+                .args(["--exact", "allow::store::tests::a_kill_leaves_the_old_or_the_new_file"])
+                .env(VICTIM, &path)
                 .stdout(Stdio::null())
                 .spawn()
                 .unwrap();

@@ -1,10 +1,17 @@
 //! `gateway config`.
 use super::{Context, write};
-use crate::{auth::https::Prepared, config};
+use crate::{
+    auth::https::Prepared,
+    config::{self, mapper::Mapper},
+};
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::json;
-use std::path::PathBuf;
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -44,20 +51,42 @@ impl ConfigCommand {
                     Prepared::new(&config)?;
                 }
                 let list = crate::allow::List::load(&config.state.allow)?;
+                let records = largest_records(&config.mapper);
                 let text = format!(
-                    "{}: good; {}: {} entries\n",
+                    "{}: good; {}: {} entries\n{}",
                     file.display(),
                     config.state.allow.display(),
-                    list.entries().len()
+                    list.entries().len(),
+                    records.iter().map(|(node, most)| said(node, *most)).collect::<String>(),
                 );
                 context.print(
                     &text,
                     &json!({
                         "file": file, "valid": true, "allow": config.state.allow,
                         "entries": list.entries().len(),
+                        "largest_records": records.into_iter().collect::<BTreeMap<_, _>>(),
                     }),
                 )
             }
         }
     }
+}
+
+/// Bytes of the largest record for nodes without an entry, and for each that has one.
+fn largest_records(mapper: &Mapper) -> Vec<(String, u32)> {
+    if !mapper.enabled {
+        return Vec::new();
+    }
+    let any = [
+        ("any over IPv6", mapper.leg.largest_record(Ipv6Addr::UNSPECIFIED.into())),
+        ("any over IPv4", mapper.leg.largest_record(Ipv4Addr::UNSPECIFIED.into())),
+    ];
+    let any = any.map(|(name, most)| (name.to_owned(), most));
+    let nodes = mapper.nodes.iter();
+    let nodes = nodes.map(|node| (node.name.clone(), node.leg.largest_record(node.address)));
+    any.into_iter().chain(nodes).collect()
+}
+
+fn said(node: &str, most: u32) -> String {
+    format!("mapper: largest record of a client to node {node}: {most} bytes\n")
 }

@@ -1,6 +1,6 @@
 //! `gateway detach`.
 use super::Context;
-use crate::{dataplane::Error, mapper::routing::Routing};
+use crate::{agent::syn_cookies, dataplane::Error, mapper::routing::Routing};
 use clap::Args;
 use serde_json::json;
 
@@ -15,6 +15,7 @@ impl Detach {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         // connections to nodes must not be steered to nobody, nor reach the nodes unfiltered
         let steered = Routing::new(&context.config()?.state.runtime).remove()?;
+        let restored = syn_cookies::restore(&context.config()?.state.runtime)?;
         let pins = context.pins()?;
         if !pins.directory().exists() {
             if self.if_running {
@@ -24,11 +25,16 @@ impl Detach {
         }
         let removed = pins.remove()?;
         let routing = if steered { " and the routing to the TLS mapping" } else { "" };
+        let switch = if restored { "net.ipv4.tcp_syncookies is 0 again\n" } else { "" };
         let text = format!(
-            "the filter{routing} is gone: {} pins removed under {}; the allow-list file stays\n",
+            "the filter{routing} is gone: {} pins removed under {}; the allow-list file stays\n\
+             {switch}",
             removed.len(),
             pins.directory().display()
         );
-        context.print(&text, &json!({ "removed": removed, "routing": steered }))
+        context.print(
+            &text,
+            &json!({ "removed": removed, "routing": steered, "syn_cookies": restored }),
+        )
     }
 }

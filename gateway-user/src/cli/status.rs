@@ -4,13 +4,14 @@ use crate::{
     dataplane::{
         Maps,
         attach::{Mode, Role},
-        table,
+        cookies, table,
     },
     observe::count::{self, Counts},
 };
 use gateway_common::abi::{Settings, settings::replay_mode};
 use gateway_common::wire::Prefix;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let pins = context.pins()?;
@@ -19,6 +20,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let counts = count::read(&maps)?;
     let entries = (maps.sources()?.keys().count(), maps.prefixes()?.keys().count());
     let associations = maps.associations_in_use()?;
+    let guarded = cookies::guarded(&maps)?;
     let mapping = connections::ask(context).ok();
     let mut text = show::table(
         &["INTERFACE", "SIDE", "MODE", "PASSED", "DROPPED", "UNTOUCHED"],
@@ -29,6 +31,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         ("DTLS ports", ports(&settings.dtls_ports)),
         ("largest datagram", format!("{} bytes", settings.max_datagram)),
         ("replay", replay(&settings).to_owned()),
+        ("cookies asked", asked(&settings, &guarded)),
         ("allow-list", format!("{} addresses, {} prefixes", entries.0, entries.1)),
         ("associations", associations.to_string()),
         (
@@ -47,6 +50,8 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         "dtls_ports": settings.dtls_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
         "mapped_ports": settings.mapped_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
         "mapper_ports": settings.mapper_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
+        "cookie_ports": settings.cookie_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
+        "cookie_nodes": guarded,
         "max_datagram": settings.max_datagram,
         "replay": replay(&settings),
         "addresses": entries.0,
@@ -103,6 +108,15 @@ fn ports(ports: &[u16]) -> String {
     let used: Vec<String> =
         ports.iter().filter(|port| **port != 0).map(ToString::to_string).collect();
     if used.is_empty() { String::from("none") } else { used.join(", ") }
+}
+
+/// Where a ClientHello must bring a cookie.
+fn asked(settings: &Settings, nodes: &[IpAddr]) -> String {
+    let own = settings.cookie_ports.iter().filter(|port| **port != 0);
+    let own = own.map(|port| format!("at port {port} of the router"));
+    let nodes = nodes.iter().map(|node| format!("before {node}"));
+    let places: Vec<String> = own.chain(nodes).collect();
+    if places.is_empty() { String::from("nowhere") } else { places.join(", ") }
 }
 
 const fn replay(settings: &Settings) -> &'static str {

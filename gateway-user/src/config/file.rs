@@ -25,6 +25,7 @@ section! {
         lln: Lln = Lln::default(),
         agent: Agent = Agent::default(),
         auth: Auth = Auth::default(),
+        cookies: Cookies = Cookies::default(),
         mapper: Mapper = Mapper::default(),
         rate: Rates = Rates::default(),
         replay: Replay = Replay::default(),
@@ -56,6 +57,13 @@ section! {
         ports: Vec<i64> = Vec::new(),
         rate: Quantity = "20/s".into(),
         burst: i64 = 40,
+    }
+}
+
+section! {
+    Cookies {
+        ports: Vec<i64> = Vec::new(),
+        nodes: Vec<String> = Vec::new(),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! [`documented`] is the file with every default written out; `file.rs` knows how it is written.
 pub mod auth;
+mod cookies;
 mod error;
 mod file;
 mod json;
@@ -12,6 +13,7 @@ pub(crate) mod read;
 pub mod units;
 
 pub use auth::{Auth, Identity};
+pub use cookies::Cookies;
 pub use error::Error;
 pub(crate) use locate::{line, problem, suggest};
 pub use mapper::Mapper;
@@ -38,6 +40,8 @@ pub struct Config {
     pub agent: Agent,
     /// Who may get leases, and how.
     pub auth: Auth,
+    /// Where handshakes start with a cookie.
+    pub cookies: Cookies,
     /// What is mapped between TLS and DTLS.
     pub mapper: Mapper,
     /// How much may pass.
@@ -243,7 +247,22 @@ impl Config {
 impl Config {
     /// The agent's own ports: those that are named, and those that it listens on.
     pub fn agent_ports(&self) -> Vec<u16> {
-        let mut ports = [self.agent.ports.as_slice(), &self.auth.ports()].concat();
+        let mut ports =
+            [self.agent.ports.as_slice(), &self.auth.ports(), &self.cookies.ports].concat();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+}
+
+impl Config {
+    /// TCP ports on which the agent itself has sockets, those of the mapping and of mapped nodes
+    /// among them. Others of the router's are forwarded elsewhere, for all that is known.
+    pub fn socket_ports(&self) -> Vec<u16> {
+        let mut ports = [self.auth.ports(), self.mapper.own_ports()].concat();
+        if self.mapper.enabled && self.mapper.transparent {
+            ports.extend(&self.lln.mapped_ports);
+        }
         ports.sort_unstable();
         ports.dedup();
         ports

@@ -1,7 +1,7 @@
 //! From what is written to what it means: every value is checked here.
 use super::{
     Agent, AttachMode, Config, Format, Interfaces, Level, Lln, Log, Rates, Replay, ReplayMode,
-    Sources, State, auth,
+    Sources, State, auth, cookies,
     error::Fault,
     file::{self, File, Quantity},
     mapper, prefix,
@@ -28,6 +28,7 @@ pub(super) fn config(file: &File) -> Result<Config, Fault> {
         interfaces: interfaces(&file.interfaces)?,
         agent: Agent { ports: ports("agent.ports", &file.agent.ports)? },
         auth: auth::read::auth(&file.auth, rates.source, lln.max_datagram)?,
+        cookies: cookies::cookies(&file.cookies)?,
         mapper: mapper::read::mapper(&file.mapper)?,
         rates,
         lln,
@@ -40,7 +41,10 @@ pub(super) fn config(file: &File) -> Result<Config, Fault> {
     };
     let ports = read.agent_ports().len();
     if ports > settings::PORTS_MAX {
-        let allowed = format!("with agent.ports these are more than {}", settings::PORTS_MAX);
+        let allowed = format!(
+            "with agent.ports and cookies.ports these are more than {}",
+            settings::PORTS_MAX
+        );
         return Err(Fault::new("auth.https.listen", Invalid::new(ports, allowed)));
     }
     Ok(read)

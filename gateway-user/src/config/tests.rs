@@ -46,7 +46,7 @@ fn an_unknown_key_names_its_neighbours() {
     );
     assert_eq!(
         refusal("colour = 1"),
-        "gateway.toml:1: unknown key colour; known here: agent, auth, interfaces, lln, log, mapper, rate, \
+        "gateway.toml:1: unknown key colour; known here: agent, auth, cookies, interfaces, lln, log, mapper, rate, \
          replay, sources, state"
     );
     assert!(refusal("rate.node.pakets = 1").contains("(did you mean packets?)"));

@@ -5,7 +5,9 @@
 pub mod admission;
 pub mod attach;
 mod bits;
+pub mod btf;
 pub mod clock;
+pub mod cookies;
 pub mod links;
 pub mod maps;
 pub mod object;

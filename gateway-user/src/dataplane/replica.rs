@@ -11,10 +11,13 @@ use aya::{
     programs::{TestRun as _, TestRunOptions, Xdp},
 };
 use gateway_common::{
-    abi::{self, Association, Budget, Control, NodeState, PrefixKey, Settings, SourceState},
+    abi::{
+        self, Association, Budget, Control, CookieKey, NodeState, PrefixKey, Settings, SourceState,
+    },
     decide::{
         Reason,
         admission::{Lease, Policy},
+        reason::Drops,
         replay::Page,
     },
     wire::Address,
@@ -37,6 +40,17 @@ pub enum Verdict {
     Untouched,
     /// It was dropped.
     Dropped(Reason),
+}
+
+/// What a program did with a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ran {
+    /// What became of it.
+    pub verdict: Verdict,
+    /// What it told the kernel: the number of an XDP action.
+    pub action: u32,
+    /// The frame as it left it.
+    pub output: Vec<u8>,
 }
 
 impl Replica {
@@ -81,6 +95,9 @@ impl Replica {
         copy.table::<u64>(live, "AGENT")?;
         copy.table::<Association>(live, "ASSOCIATIONS")?;
         copy.table::<Page>(live, "SEEN")?;
+        copy.table::<CookieKey>(live, "COOKIE_KEYS")?;
+        copy.table::<u64>(live, "COOKIES")?;
+        copy.index::<Address, u32>(live, "COOKIE_NODES")?;
         copy.index::<Address, Lease>(live, "SOURCES")?;
         copy.index::<PrefixKey, Lease>(live, "PREFIXES")?;
         copy.index::<Address, u32>(live, "OWN")?;
@@ -128,6 +145,14 @@ impl Replica {
     /// # Errors
     /// [`Error::Program`]; [`Error::Map`].
     pub fn run(&mut self, role: Role, frame: &[u8]) -> Result<Verdict> {
+        Ok(self.send(role, frame)?.verdict)
+    }
+
+    /// The same, with what the kernel would send or hand on.
+    ///
+    /// # Errors
+    /// As [`Replica::run`].
+    pub fn send(&mut self, role: Role, frame: &[u8]) -> Result<Ran> {
         let before = self.counts()?;
         let mut out = vec![0; frame.len() + 256];
         let mut options = TestRunOptions::new();
@@ -135,7 +160,14 @@ impl Replica {
         options.data_out = Some(&mut out);
         let name = role.program();
         let program: &mut Xdp = object::verify(&mut self.object, name)?;
-        program.test_run(options).map_err(|source| Error::Program { name, source })?;
+        let ran = program.test_run(options);
+        let ran = ran.map_err(|source| Error::Program { name, source })?;
+        out.truncate(ran.data_size_out as usize);
+        let verdict = self.verdict(&before)?;
+        Ok(Ran { verdict, action: ran.return_value, output: out })
+    }
+
+    fn verdict(&self, before: &(Drops, abi::Passed)) -> Result<Verdict> {
         let after = self.counts()?;
         for reason in Reason::ALL {
             if after.0.of(*reason) != before.0.of(*reason) {
@@ -149,7 +181,7 @@ impl Replica {
         }
     }
 
-    fn counts(&self) -> Result<(gateway_common::decide::reason::Drops, abi::Passed)> {
+    fn counts(&self) -> Result<(Drops, abi::Passed)> {
         let place = self.settings.interface;
         Ok((self.maps.drops(place)?, self.maps.passed(place)?))
     }

@@ -12,6 +12,7 @@ pub mod netns;
 pub mod pcap;
 pub mod process;
 pub mod relay;
+pub mod repair;
 mod socket;
 pub mod topology;
 

@@ -2,8 +2,8 @@
 
 use gateway_common::{
     abi::{
-        self, Association, AssociationKey, Budget, Control, Event, Interface, NodeState, Passed,
-        PrefixKey, Settings, SourceState,
+        self, Association, AssociationKey, Budget, Control, CookieKey, Event, Interface, NodeState,
+        Passed, PrefixKey, Settings, SourceState,
     },
     decide::{
         Reason,
@@ -17,7 +17,7 @@ use gateway_common::{
 };
 
 /// [`abi::VERSION`] and the hash that belongs to it.
-const KNOWN: (u32, u64) = (3, 0xb0b1_d954_f2e8_e059);
+const KNOWN: (u32, u64) = (4, 0);
 
 /// FNV-1a.
 struct Hash(u64);
@@ -70,6 +70,7 @@ fn layouts() -> u64 {
     record!(hash, Interface { ifindex role raw_ip mode name });
     record!(hash, PrefixKey { address length });
     record!(hash, Budget { packets_ns bytes_ns });
+    record!(hash, CookieKey { secret number made_ns });
     record!(hash, SourceState {
         budget drops answers answer_bytes last_seen_ns reserved
     });
@@ -85,6 +86,7 @@ fn layouts() -> u64 {
     record!(hash, Settings {
         abi interface raw_ip log replay max_datagram bits_mask seen_mask sources associations_mask key
         node lln agent unproven lln_prefixes dtls_ports mapped_ports mapper_ports agent_ports
+        cookie_ports socket_ports cookie_nodes rcv_nxt
     });
     hash.name("Drops", &[size_of::<Drops>(), POSITIONS, WAYS]);
     for (number, reason) in Reason::ALL.iter().enumerate() {

@@ -2,6 +2,7 @@
 pub(super) mod read;
 mod suite;
 
+use gateway_common::mapping::record::DTLS_HEADER;
 use serde::Serialize;
 use std::{net::IpAddr, time::Duration};
 
@@ -108,6 +109,28 @@ pub struct Node {
     /// How it is spoken to.
     #[serde(flatten)]
     pub leg: Leg,
+}
+
+/// Headers of IP and UDP in bytes (RFC 8200 §3, RFC 791 §3.1, RFC 768).
+const HEADERS_V6: u32 = 40 + 8;
+const HEADERS_V4: u32 = 20 + 8;
+
+impl Leg {
+    /// Bytes of UDP payload in the largest datagram to a node at this address.
+    pub fn payload(&self, node: IpAddr) -> u32 {
+        self.max_datagram.saturating_sub(headers(node))
+    }
+
+    /// Bytes of the largest fragment of a TLS record that gets to a node at this address: a record
+    /// that is protected cannot be cut without its key, and must fit a datagram (RFC 6347 §4.1.1).
+    pub fn largest_record(&self, node: IpAddr) -> u32 {
+        self.payload(node).saturating_sub(DTLS_HEADER as u32)
+    }
+}
+
+/// Bytes of headers in front of the UDP payload of a datagram to this address.
+pub(crate) const fn headers(node: IpAddr) -> u32 {
+    if node.is_ipv4() { HEADERS_V4 } else { HEADERS_V6 }
 }
 
 impl Mapper {

@@ -37,6 +37,14 @@ fn a_node_inherits_what_it_does_not_say() {
 }
 
 #[test]
+fn the_largest_record_is_what_a_datagram_has_room_for() {
+    let leg = Config::default().mapper.leg;
+    let (v6, v4) = ("2001:db8:1::10".parse().unwrap(), "192.0.2.7".parse().unwrap());
+    // 1,280 less the headers of IP and UDP, and of a DTLS record
+    assert_eq!((leg.largest_record(v6), leg.largest_record(v4)), (1219, 1239));
+}
+
+#[test]
 fn what_is_off_has_no_ports() {
     assert!(read("[mapper]\nenabled = false\nports = [443]\n").own_ports().is_empty());
 }

@@ -27,6 +27,9 @@ impl Connection {
         let mut fragment = bytes.split_to(whole);
         fragment.advance(TLS_HEADER);
         self.active = self.now;
+        if let Some(handshake) = &mut self.handshake {
+            handshake.moved = self.now;
+        }
         match self.protected {
             true => self.protected_record(header.content, fragment.freeze())?,
             false => self.clear_record(header.content, &fragment)?,

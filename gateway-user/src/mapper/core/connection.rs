@@ -1,5 +1,9 @@
 //! The connection: which part of the core each input goes to, and in which order outputs leave.
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use gateway_common::mapping::record;
@@ -10,6 +14,7 @@ use super::{
     flight::Clear,
     handshake::{Handshake, Step},
     receiver::Receiver,
+    report::Owed,
     sender::Sender,
 };
 
@@ -27,12 +32,16 @@ pub struct Connection {
     pub(super) clear: Clear,
     pub(super) sender: Sender,
     pub(super) receiver: Receiver,
-    pub(super) report_due: bool,
+    pub(super) report: Owed,
     pub(super) tls: VecDeque<Bytes>,
     pub(super) held: bool,
+    /// The way to the node takes nothing for now.
+    pub(super) node_held: bool,
     pub(super) close: Close,
     /// When a half-closed connection is given up.
     pub(super) linger: Option<Instant>,
+    /// When a missing record of the node is.
+    pub(super) gap: Option<Instant>,
     /// When the latest record came.
     pub(super) active: Instant,
     pub(super) suite: Option<u16>,
@@ -50,8 +59,9 @@ pub(super) enum End {
     Failing(Reason),
     /// A FIN is to be polled, after all else.
     Finishing(Reason),
-    /// The stream has its FIN. The node is answered until then, and until it has everything.
-    Draining(Option<Instant>),
+    /// The stream has its FIN, and the node its answers until then. Not longer, even if it has not
+    /// reported the last alert: one that has forgotten the session never will.
+    Draining(Instant),
     Over(Reason),
 }
 
@@ -75,16 +85,18 @@ impl Connection {
             now,
             chance: Chance(seed),
             end: End::Open,
-            handshake: Some(Box::new(Handshake::new(deadline))),
+            handshake: Some(Box::new(Handshake::new(now, deadline))),
             protected: false,
             clear: Clear::default(),
             sender: Sender::new(),
             receiver: Receiver::new(),
-            report_due: false,
+            report: Owed::new(),
             tls: VecDeque::new(),
             held: false,
+            node_held: false,
             close: Close::default(),
             linger: None,
+            gap: None,
             active: now,
             suite: None,
             to_node: Traffic::default(),
@@ -136,6 +148,26 @@ impl Connection {
         self.held = held;
     }
 
+    /// The way to the node takes no more (`held`), or does again. While it is held, no datagram is
+    /// polled; what waits for the node keeps the back-end waiting once the queue is full.
+    pub fn hold_node(&mut self, held: bool) {
+        self.node_held = held;
+    }
+
+    /// How long the handshake has not moved, on either side; zero where there is none.
+    pub fn stalled(&self, now: Instant) -> Duration {
+        let moved = self.handshake.as_deref().map(|handshake| handshake.moved);
+        moved.map_or(Duration::ZERO, |moved| now.saturating_duration_since(moved))
+    }
+
+    /// Ends a handshake for the sake of others that wait for the node.
+    pub fn give_way(&mut self, now: Instant) {
+        self.now = now;
+        if self.handshake.is_some() {
+            self.fail(Reason::Busy);
+        }
+    }
+
     /// A datagram from the node's address and port. TLS records are made in place, over its
     /// headers. One that is not well-formed to its end is noise.
     pub fn handle_datagram(&mut self, now: Instant, datagram: BytesMut) {
@@ -148,7 +180,6 @@ impl Connection {
         if let Err(reason) = self.take_datagram(datagram) {
             self.fail(reason);
         }
-        self.drained();
     }
 
     /// It is [`Self::poll_timeout`]'s time, or later.
@@ -156,16 +187,16 @@ impl Connection {
         self.now = now;
         let passed = match self.end {
             End::Open => self.open_timeout(),
-            End::Draining(until) => {
-                self.end = End::Draining(until.filter(|until| *until > now));
-                self.sender.handle_timeout(now, self.policy.retries)
+            End::Draining(until) if until <= now => {
+                self.end = End::Over(Reason::Closed);
+                Ok(())
             }
+            End::Draining(_) => self.sender.handle_timeout(now, self.policy.retries),
             End::Failing(_) | End::Finishing(_) | End::Over(_) => Ok(()),
         };
         if let Err(reason) = passed {
             self.fail(reason);
         }
-        self.drained();
     }
 
     fn open_timeout(&mut self) -> Result<(), Reason> {
@@ -173,6 +204,9 @@ impl Connection {
         if self.linger.is_some_and(|linger| linger <= now) {
             let closed = self.close.backend;
             return Err(if closed { Reason::NoAnswer } else { Reason::Truncated });
+        }
+        if self.gap.is_some_and(|gap| gap <= now) {
+            return Err(Reason::Gap);
         }
         if after(self.active, self.policy.idle) <= now {
             return Err(Reason::Idle);

@@ -16,13 +16,6 @@ impl Connection {
         }
     }
 
-    /// Nothing more for the node, and nothing more to wait for.
-    pub(super) fn drained(&mut self) {
-        if self.end == End::Draining(None) && self.sender.is_empty() {
-            self.end = End::Over(Reason::Closed);
-        }
-    }
-
     /// Ends it: with an alert while the back-end can read one, and by a reset afterwards. FIN would
     /// let a back-end that does not look take what it has for all (`protocol.md` A8).
     pub(super) fn fail(&mut self, reason: Reason) {
@@ -54,6 +47,7 @@ impl Connection {
         self.handshake = None;
         self.sender = Sender::new();
         self.receiver.forget();
-        self.report_due = false;
+        self.report.told();
+        self.gap = None;
     }
 }

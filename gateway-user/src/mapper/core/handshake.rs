@@ -55,6 +55,8 @@ const SHARE: usize = 2;
 pub(super) struct Handshake {
     pub(super) step: Step,
     pub(super) deadline: Instant,
+    /// When either side last said something new.
+    pub(super) moved: Instant,
     /// From the back-end, not yet whole.
     pub(super) messages: Messages,
     /// From the node, not yet whole or in order.
@@ -78,10 +80,11 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
-    pub(super) fn new(deadline: Instant) -> Self {
+    pub(super) fn new(now: Instant, deadline: Instant) -> Self {
         Self {
             step: Step::ClientHello,
             deadline,
+            moved: now,
             messages: Messages::default(),
             assembly: Assembly::default(),
             flight: Flight::default(),

@@ -27,6 +27,7 @@ mod policy;
 mod poll;
 mod reason;
 mod receiver;
+mod report;
 mod sender;
 mod stream;
 mod summary;

@@ -17,6 +17,7 @@ use gateway_common::{
 use super::{
     Connection, Reason,
     assembly::Placed,
+    chance::after,
     connection::End,
     handshake::Step,
     reason::{CLOSE_NOTIFY, FATAL},
@@ -30,6 +31,7 @@ const FINISHED_TAKEN: Position = Position { epoch: 1, number: 1 };
 impl Connection {
     /// Takes a datagram that is well-formed to its end.
     pub(super) fn take_datagram(&mut self, mut datagram: BytesMut) -> Result<(), Reason> {
+        let next = self.receiver.next();
         while let Some(first) = datagram.first_chunk::<DTLS_HEADER>() {
             let header = DtlsHeader::read(first);
             let whole = DTLS_HEADER + usize::from(header.length);
@@ -37,8 +39,17 @@ impl Connection {
             self.node_record(header, record)?;
         }
         self.go_on()?;
+        self.watch(next);
         self.answer_cue();
         Ok(())
+    }
+
+    /// Gives the node its time for a record that is missing: since what came behind it was the first
+    /// to do so, or since the gap before it closed. `next` was the next number before.
+    fn watch(&mut self, next: u64) {
+        let wait = after(self.now, self.policy.transmit_wait());
+        let known = self.gap.filter(|_| self.receiver.next() == next);
+        self.gap = self.receiver.has_gap().then(|| known.unwrap_or(wait));
     }
 
     /// Sends the flight again at once if the node repeated what it answers.
@@ -114,6 +125,7 @@ impl Connection {
             let Some(message) = handshake.assembly.next() else {
                 break;
             };
+            handshake.moved = self.now;
             self.node_message(message)?;
         }
         if !self.receiver.is_open() && self.handshake.as_ref().is_some_and(|all| all.may_switch()) {
@@ -121,7 +133,7 @@ impl Connection {
             self.receiver.open();
         }
         while let Some((header, record)) = self.receiver.poll() {
-            self.report_due = true;
+            self.report.answered(self.now, &self.policy);
             self.forward(header, record)?;
         }
         Ok(())
@@ -198,7 +210,9 @@ impl Connection {
         let number = header.position.number;
         let is_finished = header.content == content::HANDSHAKE;
         let past = number < self.receiver.next();
-        let taking = self.end == End::Open && !self.held || past;
+        // an alert behind a gap cannot go on, but tells that the node may have given up
+        let alert = header.content == content::ALERT && number > self.receiver.next();
+        let taking = self.end == End::Open && (!self.held || alert) || past;
         let sane = (1..=FRAGMENT_MAX).contains(&usize::from(header.length));
         if !taking || !sane || number == 0 && !is_finished {
             self.drop_one();
@@ -206,15 +220,18 @@ impl Connection {
         }
         match self.receiver.take(header, record) {
             Taken::Next(record) => {
-                self.report_due = true;
+                self.report.answered(self.now, &self.policy);
+                if header.content == content::ALERT || self.receiver.has_gap() {
+                    self.report.urge();
+                }
                 self.forward(header, record)
             }
             Taken::Early => {
-                self.report_due = self.receiver.is_open();
+                self.urge_report();
                 Ok(())
             }
             Taken::Duplicate => {
-                self.report_due = self.receiver.is_open();
+                self.urge_report();
                 self.repeated(number);
                 Ok(())
             }
@@ -222,6 +239,12 @@ impl Connection {
                 self.drop_one();
                 Ok(())
             }
+        }
+    }
+
+    fn urge_report(&mut self) {
+        if self.receiver.is_open() {
+            self.report.urge();
         }
     }
 

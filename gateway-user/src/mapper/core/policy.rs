@@ -88,6 +88,13 @@ impl Policy {
         self.handshake_limit.min(HANDSHAKE_MAX)
     }
 
+    /// How long a node tries to send a record: MAX_TRANSMIT_WAIT of RFC 7252 §4.8.2. The node is
+    /// taken to be as patient as the gateway.
+    pub(super) fn transmit_wait(&self) -> Duration {
+        let times = 1u32.checked_shl(u32::from(self.retries) + 1).map_or(u32::MAX, |all| all - 1);
+        self.ack_timeout.saturating_mul(3).saturating_mul(times) / 2
+    }
+
     /// Protected records in flight, within what the ARQ can name.
     pub(super) fn window(&self) -> usize {
         self.window.clamp(1, MAX_WINDOW).into()

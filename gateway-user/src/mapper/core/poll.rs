@@ -38,28 +38,26 @@ impl Connection {
         };
         self.end = End::Over(reason);
         if reason == Reason::Closed {
-            self.end = End::Draining(Some(after(self.now, self.policy.linger)));
+            self.end = End::Draining(after(self.now, self.policy.linger));
         }
         Some(Output::Finish)
     }
 
     fn poll_datagram(&mut self) -> Option<Datagram> {
+        if self.node_held {
+            return None;
+        }
         if let Some(packet) = self.handshake.as_mut().and_then(|all| all.packets.pop_front()) {
             return Some(Datagram::framed(packet));
         }
         if self.handshake.is_some() {
             return None;
         }
-        let report = self.report_due.then(|| self.receiver.report());
         let next = self.sender.peek(&self.policy);
-        if report.is_none() && next.is_none() {
-            return None;
-        }
+        let rides = next.is_some() && self.report.is_owed();
         let mut datagram = Datagram::new();
-        if let Some(report) = report {
-            self.report_due = false;
-            datagram.put(&self.clear.header(content::ACK, ack::LENGTH));
-            datagram.put(&report.write());
+        if rides || self.report.is_due(self.now) {
+            self.put_report(&mut datagram);
             let length = next.map_or(0, |length| record::DTLS_HEADER + length);
             if next.is_none() || datagram.len() + length > self.policy.datagram() {
                 return Some(datagram);
@@ -67,6 +65,9 @@ impl Connection {
         }
         let (header, fragment, again) =
             self.sender.poll(&self.policy, self.now, &mut self.chance)?;
+        if !again {
+            self.report.asked();
+        }
         self.retransmissions = self.retransmissions.saturating_add(again.into());
         self.to_node.records += u64::from(!again);
         datagram.put(&header.write());
@@ -74,9 +75,36 @@ impl Connection {
         Some(datagram)
     }
 
+    /// Whether a datagram waits, and nothing but the way to the node keeps it.
+    pub fn is_held_back(&self) -> bool {
+        let ready = match &self.handshake {
+            Some(handshake) => !handshake.packets.is_empty(),
+            None => self.sender.peek(&self.policy).is_some() || self.report.is_due(self.now),
+        };
+        self.node_held && ready
+    }
+
+    fn put_report(&mut self, datagram: &mut Datagram) {
+        self.report.told();
+        datagram.put(&self.clear.header(content::ACK, ack::LENGTH));
+        datagram.put(&self.receiver.report().write());
+    }
+
+    /// A report for the node that still waits, for a connection that is about to be dropped: without
+    /// it the node would go on sending.
+    pub fn last_report(&mut self) -> Option<Datagram> {
+        let owed = self.handshake.is_none() && self.report.is_owed();
+        owed.then(|| {
+            let mut datagram = Datagram::new();
+            self.put_report(&mut datagram);
+            datagram
+        })
+    }
+
     /// When to call [`Self::handle_timeout`], unless something else happens first.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let established = self.handshake.is_none();
+        let report = self.report.due().filter(|_| established && !self.node_held);
         let sender = self.sender.timeout().filter(|_| established);
         match self.end {
             End::Open => {
@@ -84,9 +112,10 @@ impl Connection {
                 let flight = handshake.and_then(|all| all.timer).map(|timer| timer.due);
                 let deadline = handshake.map(|handshake| handshake.deadline);
                 let idle = Some(after(self.active, self.policy.idle));
-                [sender, flight, deadline, idle, self.linger].into_iter().flatten().min()
+                let waits = [sender, flight, deadline, idle, self.linger, self.gap];
+                waits.into_iter().chain([report]).flatten().min()
             }
-            End::Draining(until) => [sender, until].into_iter().flatten().min(),
+            End::Draining(until) => [sender, report].into_iter().flatten().chain([until]).min(),
             End::Failing(_) | End::Finishing(_) | End::Over(_) => None,
         }
     }

@@ -46,6 +46,8 @@ pub enum Reason {
     HandshakeTimeout,
     /// The node did not acknowledge a record.
     NoAnswer,
+    /// A record of the node is missing, and it has had the time to send it again.
+    Gap,
     /// The back-end closed the stream without closing the session, and the node has had its time.
     Truncated,
     /// Nothing came for too long.
@@ -59,7 +61,7 @@ pub(super) const CLOSE_NOTIFY: u8 = 0;
 
 impl Reason {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Closed,
         Self::Alert,
         Self::Malformed,
@@ -78,6 +80,7 @@ impl Reason {
         Self::Renegotiation,
         Self::HandshakeTimeout,
         Self::NoAnswer,
+        Self::Gap,
         Self::Truncated,
         Self::Idle,
     ];
@@ -103,6 +106,7 @@ impl Reason {
             Self::Renegotiation => "renegotiation",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::NoAnswer => "no_answer",
+            Self::Gap => "gap",
             Self::Truncated => "truncated",
             Self::Idle => "idle",
         }
@@ -140,6 +144,7 @@ impl Reason {
             | Self::RecordTooLarge
             | Self::Renegotiation
             | Self::NoAnswer
+            | Self::Gap
             | Self::Truncated
             | Self::Idle => None,
         }
@@ -170,6 +175,7 @@ impl fmt::Display for Reason {
             Self::Renegotiation => "renegotiation, which is not mapped",
             Self::HandshakeTimeout => "the handshake did not end in time",
             Self::NoAnswer => "the node does not acknowledge what it is sent",
+            Self::Gap => "a record of the node is missing for good",
             Self::Truncated => "the back-end closed the stream without close_notify",
             Self::Idle => "nothing came from either side for too long",
         })

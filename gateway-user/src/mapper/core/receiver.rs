@@ -2,8 +2,9 @@
 use bytes::BytesMut;
 use gateway_common::mapping::{Position, ack::Report, record::DtlsHeader};
 
-/// Records ahead of the next one that are kept: the greatest window of a node.
-const AHEAD: u64 = 4;
+/// Records ahead of the next one that are kept: the greatest window of a node, and the alert with
+/// which it gives one of them up.
+const AHEAD: u64 = 5;
 /// Bytes of them together.
 pub(super) const AHEAD_BYTES: usize = 8 << 10;
 
@@ -78,6 +79,11 @@ impl Receiver {
             self.early = Vec::new();
         }
         Some(found)
+    }
+
+    /// Whether something came that must wait for a record which did not.
+    pub(super) fn has_gap(&self) -> bool {
+        self.open && !self.early.is_empty()
     }
 
     /// Forgets what came early: it came before it could have been sent.

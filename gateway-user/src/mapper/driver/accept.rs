@@ -109,9 +109,10 @@ impl Worker {
             self.connections.push(None);
             self.connections.len() - 1
         });
-        let interest = Interest::READABLE | Interest::WRITABLE;
+        // whether it takes more is asked once there is too much for it
         let token = Ready::Stream(place).token();
-        if self.poll.registry().register(&mut connection.tcp, token, interest).is_err() {
+        let registry = self.poll.registry();
+        if registry.register(&mut connection.tcp, token, Interest::READABLE).is_err() {
             self.load.disconnect(connection.source.ip());
             self.free.push(place);
             return self.counters.end(End::NoSocket);
@@ -158,7 +159,7 @@ impl Worker {
         if let Err(reason) = self.admission.admit(source, node.ip(), port) {
             return self.reset(place, End::NotAdmitted(reason), now);
         }
-        match self.load.begin(place, source, node, &self.plan.limits) {
+        match self.load.begin(place, (source, node), &self.plan.limits, now) {
             Err(end) => self.reset(place, end, now),
             Ok(Turn::Later) => connection.state = State::Waiting(now),
             Ok(Turn::Now) => self.map(place, now),
@@ -260,19 +261,36 @@ impl Worker {
 
     /// Counts a connection's end, and lets the next go to its node.
     fn part(&mut self, place: usize, end: End, now: Instant) {
+        self.judge(place, end, now);
         self.shake(place, now);
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
         let node = connection.target.as_ref().map(|target| target.node);
-        match (&connection.state, node) {
+        match (&mut connection.state, node) {
             (State::Closing(_), _) => return,
             (State::Waiting(_), Some(node)) => {
                 self.load.leave(place, node);
                 self.load.end(connection.source.ip());
             }
-            (State::Mapped(mapped), _) => self.counters.sum(&mapped.core.summary()),
+            (State::Mapped(mapped), _) => {
+                if let Some(target) = &connection.target {
+                    mapped.part(&mut self.io, target, now);
+                }
+                self.counters.sum(&mapped.core.summary());
+            }
             (State::Hello | State::Waiting(_), _) => {}
         }
         self.counters.end(end);
+    }
+
+    /// Holds a handshake against its source that cost the node something and failed: the node's
+    /// Finished, which only the right key calls forth, has not come.
+    fn judge(&mut self, place: usize, end: End, now: Instant) {
+        let Some(Some(connection)) = self.connections.get_mut(place) else { return };
+        let State::Mapped(mapped) = &connection.state else { return };
+        let pardoned = matches!(end, End::NotAdmitted(_) | End::Core(core::Reason::Busy));
+        if mapped.handshaking && !pardoned && mapped.core.summary().to_backend.records == 0 {
+            self.load.fail(connection.source.ip(), now);
+        }
     }
 
     /// Forgets a connection. Closing its sockets takes them out of the poll.

@@ -55,6 +55,8 @@ pub(super) struct Mapped {
     pub(super) timer: Option<Instant>,
     /// Whether the node still works on its handshake.
     pub(super) handshaking: bool,
+    /// Whether it is told when the stream takes more.
+    pub(super) writable: bool,
     /// A record of which not all is there, or for which there was no room.
     tail: BytesMut,
     /// What the stream did not take yet.
@@ -99,6 +101,7 @@ impl Mapped {
             expires,
             timer: None,
             handshaking: true,
+            writable: false,
             tail: BytesMut::new(),
             unsent: VecDeque::new(),
             held: false,
@@ -114,6 +117,30 @@ impl Mapped {
     pub(super) fn readable(&mut self, end: bool) {
         self.readable = true;
         self.half_closed |= end;
+    }
+
+    /// Tells the core the time, if that is what it waits for.
+    pub(super) fn elapse(&mut self, now: Instant) {
+        if self.core.poll_timeout().is_some_and(|due| due <= now) {
+            self.core.handle_timeout(now);
+        }
+    }
+
+    /// Whether the stream did not take all that it was to take.
+    pub(super) fn is_blocked(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Tells the node what it waits for, before the connection is dropped.
+    pub(super) fn part(&mut self, io: &mut Io, target: &Target, now: Instant) {
+        let (node, most) = (target.node.ip(), target.most());
+        if io.budget.wait(node, most, now).is_zero()
+            && let Some(report) = self.core.last_report()
+        {
+            io.budget.spend(node, report.len() + target.headers(), now);
+            io.datagrams.push(report);
+            io.send(&self.udp);
+        }
     }
 
     /// Takes what the node sent; how many datagrams were reported as not delivered.
@@ -141,6 +168,7 @@ impl Mapped {
         &mut self,
         tcp: &mut TcpStream,
         io: &mut Io,
+        target: &Target,
         lost: &mut u64,
         now: Instant,
     ) -> Step {
@@ -148,7 +176,7 @@ impl Mapped {
             let Ok(progress) = self.pull(tcp, io, now) else {
                 return Step::Reset(End::ByPeer);
             };
-            if let Some(step) = self.push(tcp, io, lost) {
+            if let Some(step) = self.push(tcp, io, target, lost, now) {
                 return step;
             }
             if !progress {
@@ -208,17 +236,31 @@ impl Mapped {
     }
 
     /// Does what the core wants done.
-    fn push(&mut self, tcp: &mut TcpStream, io: &mut Io, lost: &mut u64) -> Option<Step> {
+    fn push(
+        &mut self,
+        tcp: &mut TcpStream,
+        io: &mut Io,
+        target: &Target,
+        lost: &mut u64,
+        now: Instant,
+    ) -> Option<Step> {
         let mut reset = None;
+        self.admit(io, target, now);
         while let Some(output) = self.core.poll_output() {
             match output {
-                Output::Datagram(datagram) => io.datagrams.push(datagram),
+                Output::Datagram(datagram) => {
+                    let bytes = datagram.len() + target.headers();
+                    io.budget.spend(target.node.ip(), bytes, now);
+                    io.datagrams.push(datagram);
+                    self.admit(io, target, now);
+                }
                 Output::Tls(bytes) if self.unsent.is_empty() => io.pieces.push_back(bytes),
                 Output::Tls(bytes) => self.unsent.push_back(bytes),
                 Output::Finish => self.finish = Finish::Wanted,
                 Output::Reset(reason) => reset = Some(reason),
             }
         }
+        io.resume = io.resume.filter(|_| self.core.is_held_back());
         *lost += io.send(&self.udp);
         if let Some(reason) = reset {
             io.pieces.clear();
@@ -232,6 +274,13 @@ impl Mapped {
             return Some(self.over());
         }
         None
+    }
+
+    /// Lets the core say something to the node if the budgets let the largest datagram go.
+    fn admit(&mut self, io: &mut Io, target: &Target, now: Instant) {
+        let wait = io.budget.wait(target.node.ip(), target.most(), now);
+        self.core.hold_node(!wait.is_zero());
+        io.resume = (!wait.is_zero()).then(|| now + wait);
     }
 
     /// Writes what waits for the stream, and ends it where that is due.

@@ -18,6 +18,8 @@ pub(super) enum End {
     SourceConnections,
     /// More handshakes of the source than there may be.
     SourceHandshakes,
+    /// Handshakes of the source failed, and it has to wait before it tries again.
+    BackOff,
     /// More connections wait for the node than may.
     Waiting,
     /// No ClientHello in time.
@@ -39,6 +41,7 @@ impl End {
             Self::Connections => "connections",
             Self::SourceConnections => "connections_per_source",
             Self::SourceHandshakes => "handshakes_per_source",
+            Self::BackOff => "back_off",
             Self::Waiting => "waiting_per_node",
             Self::HelloTimeout => "hello_timeout",
             Self::WaitTimeout => "wait_timeout",

@@ -1,4 +1,5 @@
 //! The thread's buffers and its calls to the kernel: few, and with as much in each as there is.
+use super::budget::Budget;
 use crate::mapper::core::Datagram;
 use bytes::{Bytes, BytesMut};
 use mio::net::{TcpStream, UdpSocket};
@@ -10,6 +11,7 @@ use std::{
     collections::VecDeque,
     io::{self, ErrorKind, IoSlice, IoSliceMut, Read as _, Write as _},
     os::fd::AsRawFd as _,
+    time::Instant,
 };
 
 /// Bytes of a stream that are read at once. What of them the core still needs keeps the whole block
@@ -45,6 +47,10 @@ pub(super) struct Io {
     pub(super) datagrams: Vec<Datagram>,
     /// Bytes that wait for [`write`].
     pub(super) pieces: VecDeque<Bytes>,
+    /// How much of the first may go.
+    pub(super) budget: Budget,
+    /// When the connection that was served last may go on, if the budget keeps it waiting.
+    pub(super) resume: Option<Instant>,
 }
 
 impl Io {
@@ -57,6 +63,8 @@ impl Io {
             peek: vec![0; PEEK].into_boxed_slice(),
             datagrams: Vec::new(),
             pieces: VecDeque::new(),
+            budget: Budget::new(Instant::now()),
+            resume: None,
         }
     }
 

@@ -8,6 +8,7 @@
 //! timer for each connection are more memory than all the rest of it, and a wake-up through the
 //! scheduler for each record is more time than the mapping takes.
 mod accept;
+mod budget;
 mod connection;
 mod count;
 mod io;
@@ -18,6 +19,7 @@ mod report;
 mod timer;
 mod worker;
 
+pub use budget::Budgets;
 pub use count::Counters;
 pub use listen::Doors;
 pub use plan::{Plan, Target};

@@ -1,6 +1,7 @@
 //! The configuration as the driver needs it: from an address, a name or a port to a node.
+use super::Budgets;
 use crate::{
-    config::mapper::{Leg, Limits, Mapper, Timers},
+    config::mapper::{Leg, Limits, Mapper, Timers, headers},
     mapper::core::Policy,
 };
 use std::{
@@ -25,15 +26,24 @@ pub struct Target {
 pub struct Plan {
     pub(super) limits: Limits,
     pub(super) timers: Timers,
+    pub(super) budgets: Budgets,
     default: (u16, Leg),
     addresses: HashMap<IpAddr, Arc<Target>>,
     names: HashMap<String, Arc<Target>>,
     ports: HashMap<u16, Arc<Target>>,
 }
 
-/// Headers of IP and UDP (RFC 8200 §3, RFC 791 §3.1, RFC 768).
-const HEADERS_V6: u32 = 40 + 8;
-const HEADERS_V4: u32 = 20 + 8;
+impl Target {
+    /// Bytes of the largest IP datagram to it.
+    pub(super) fn most(&self) -> usize {
+        self.policy.max_datagram + self.headers()
+    }
+
+    /// Bytes of IP and UDP headers in front of a datagram to it.
+    pub(super) fn headers(&self) -> usize {
+        headers(self.node.ip()) as usize
+    }
+}
 
 impl Plan {
     /// From the configuration.
@@ -41,6 +51,7 @@ impl Plan {
         let mut plan = Self {
             limits: config.limits,
             timers: config.timers,
+            budgets: Budgets::default(),
             default: (config.leg.dtls_port, config.leg.clone()),
             addresses: HashMap::new(),
             names: HashMap::new(),
@@ -54,6 +65,12 @@ impl Plan {
             plan.ports.extend(node.ports.iter().map(|port| (*port, Arc::clone(&target))));
         }
         plan
+    }
+
+    /// The same, with no more sent to nodes than that.
+    #[must_use]
+    pub fn within(self, budgets: Budgets) -> Self {
+        Self { budgets, ..self }
     }
 
     /// The node at an address of the LLN.
@@ -79,9 +96,8 @@ impl Plan {
 }
 
 fn policy(node: IpAddr, leg: &Leg, timers: &Timers) -> Policy {
-    let headers = if node.is_ipv4() { HEADERS_V4 } else { HEADERS_V6 };
     Policy {
-        max_datagram: leg.max_datagram.saturating_sub(headers) as usize,
+        max_datagram: leg.payload(node) as usize,
         window: leg.window,
         retransmit: timers.retransmit,
         handshake_timeout: timers.handshake,

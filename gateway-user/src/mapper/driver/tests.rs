@@ -55,7 +55,9 @@ impl Bench {
 
     /// Puts the bench's node and further keys into force.
     fn configure(&mut self, more: &str) {
-        let mut config = Config::parse(more, "-").unwrap().mapper;
+        let read = Config::parse(more, "-").unwrap();
+        let budgets = Budgets { node: read.rates.node, lln: read.rates.lln };
+        let mut config = read.mapper;
         let [names, ports] = self.doors.map(|door| door.port());
         config.listen = vec![Ipv4Addr::LOCALHOST.into()];
         config.ports = vec![names];
@@ -68,7 +70,7 @@ impl Bench {
             leg: crate::config::mapper::Leg { dtls_port: at.port(), ..config.leg.clone() },
         });
         let doors = Doors::new(&config, &[], false, false);
-        self.driver.apply(Plan::new(&config), &doors).unwrap();
+        self.driver.apply(Plan::new(&config).within(budgets), &doors).unwrap();
     }
 
     fn connect(&self, door: usize) -> TcpStream {
@@ -236,6 +238,46 @@ fn a_node_works_on_few_handshakes_at_once_and_the_next_follows() {
     bench.until(|report| phases(report, "handshake") == 1 && phases(report, "waiting") == 0);
     drop(second);
     bench.until(|report| report.connections.is_empty());
+}
+
+#[test]
+fn a_handshake_that_does_not_move_gives_way_to_who_waits() {
+    let bench = Bench::new(
+        "[mapper.limits]\nhandshakes_per_node = 1\n\
+         [mapper.timers]\nretransmit = \"1m\"\nhello = \"1s\"\n",
+    );
+    let first = bench.greet(1, "lamp.example");
+    bench.datagram();
+    let _second = bench.greet(1, "lamp.example");
+    assert_eq!(bench.datagram()[13], 1, "its turn");
+    assert_eq!(last_words(first), (vec![21, 3, 3, 0, 2, 2, 80], false));
+    assert_eq!(ended(&bench.report(), "busy"), 1);
+}
+
+#[test]
+fn a_source_whose_handshakes_fail_has_to_wait() {
+    let bench = Bench::new("[mapper.timers]\nretransmit = \"1m\"\n");
+    for _ in 0..5 {
+        let failing = bench.greet(1, "lamp.example");
+        bench.datagram();
+        drop(failing);
+        bench.until(|report| report.connections.is_empty());
+    }
+    assert_eq!(last_words(bench.greet(1, "lamp.example")), (Vec::new(), true));
+    bench.until(|report| ended(report, "back_off") == 1);
+}
+
+#[test]
+fn what_is_over_a_budget_waits_and_arrives() {
+    let bench = Bench::new(
+        "[rate.node]\npackets = \"4/s\"\npacket_burst = 1\n\
+         [mapper.timers]\nretransmit = \"1m\"\n",
+    );
+    let begin = Instant::now();
+    let _clients = [bench.greet(1, "lamp.example"), bench.greet(1, "lamp.example")];
+    bench.datagram();
+    assert_eq!(bench.datagram()[13], 1);
+    assert!(begin.elapsed() >= Duration::from_millis(240), "{:?}", begin.elapsed());
 }
 
 #[test]

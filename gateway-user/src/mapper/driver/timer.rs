@@ -9,6 +9,11 @@ use std::{
 /// How often all connections are looked at.
 pub(super) const SWEEP: Duration = Duration::from_secs(1);
 
+/// The thread does not wake up for deadlines more often than this: what was to be done by then has
+/// mostly been done with something that came before, and no deadline here is so near that a moment
+/// counts.
+const SLACK: Duration = Duration::from_millis(8);
+
 /// Deadlines of connections by place and number, and the next sweep.
 pub(super) struct Timers {
     due: BinaryHeap<Reverse<(Instant, usize, u64)>>,
@@ -53,7 +58,7 @@ impl Timers {
         let first = self.due.peek().map(|Reverse(first)| first.0);
         let sweep = sweeps.then_some(self.sweep);
         let next = first.into_iter().chain(sweep).min()?;
-        Some(next.saturating_duration_since(now))
+        Some(next.saturating_duration_since(now).max(SLACK))
     }
 }
 
@@ -74,6 +79,18 @@ mod tests {
         assert_eq!(timers.pop(now), None);
         assert_eq!(timers.pop(now + SWEEP), Some((now + SWEEP / 2, 1, 7)));
         assert_eq!(timers.pop(now + SWEEP), None);
+    }
+
+    #[test]
+    fn many_deadlines_are_one_wake_up() {
+        let now = Instant::now();
+        let mut timers = Timers::new(now);
+        for place in 0..8 {
+            timers.keep(place, 1, now + SLACK * place as u32 / 8, &mut None);
+        }
+        assert_eq!(timers.wait(now, true), Some(SLACK));
+        let woken = core::iter::from_fn(|| timers.pop(now + SLACK));
+        assert_eq!(woken.count(), 8);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     dataplane::clock,
     mapper::core::{self, Phase, Summary},
 };
-use mio::{Events, Poll, Token, event::Event, net::TcpListener};
+use mio::{Events, Interest, Poll, Token, event::Event, net::TcpListener};
 use std::{
     collections::{BTreeMap, VecDeque},
     io::ErrorKind,
@@ -92,6 +92,8 @@ impl Worker {
         admission: Box<dyn Admit>,
     ) -> Self {
         let now = Instant::now();
+        let mut io = Io::new();
+        io.budget.set(plan.budgets);
         Self {
             poll,
             orders,
@@ -102,7 +104,7 @@ impl Worker {
             connections: Vec::new(),
             free: Vec::new(),
             again: VecDeque::new(),
-            io: Io::new(),
+            io,
             load: Load::default(),
             timers: Timers::new(now),
             counters: Counters::default(),
@@ -172,7 +174,8 @@ impl Worker {
     fn stream(&mut self, place: usize, readable: bool, end: bool, now: Instant) {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
         match &mut connection.state {
-            State::Hello => self.hello(place, end, now),
+            State::Hello if readable || end => self.hello(place, end, now),
+            State::Hello => {}
             State::Waiting(_) if end => self.reset(place, End::ByPeer, now),
             State::Waiting(_) => {}
             State::Mapped(mapped) => {
@@ -192,12 +195,22 @@ impl Worker {
     /// Does all that a mapped connection has to do.
     pub(super) fn pump(&mut self, place: usize, now: Instant) {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
-        let Connection { state: State::Mapped(mapped), tcp, id, .. } = &mut **connection else {
+        let source = connection.source.ip();
+        let Connection { state: State::Mapped(mapped), tcp, id, target: Some(target), .. } =
+            &mut **connection
+        else {
             return;
         };
-        let step = mapped.pump(tcp, &mut self.io, &mut self.counters.undelivered, now);
-        if let Some(at) = mapped.core.poll_timeout() {
+        let lost = &mut self.counters.undelivered;
+        let step = mapped.pump(tcp, &mut self.io, target, lost, now);
+        let resume = self.io.resume.take();
+        if let Some(at) = mapped.core.poll_timeout().into_iter().chain(resume).min() {
             self.timers.keep(place, *id, at, &mut mapped.timer);
+        }
+        if mapped.is_blocked() && !mapped.writable {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            let token = Ready::Stream(place).token();
+            mapped.writable = self.poll.registry().reregister(tcp, token, interest).is_ok();
         }
         let phase = mapped.core.phase();
         let shaken = mapped.handshaking && phase >= Phase::Established;
@@ -210,6 +223,7 @@ impl Worker {
         if shaken {
             // one that is closing already may have failed
             self.counters.established += u64::from(phase == Phase::Established);
+            self.load.succeed(source);
             self.shake(place, now);
         }
     }
@@ -221,9 +235,7 @@ impl Worker {
             let State::Mapped(mapped) = &mut connection.state else { continue };
             if connection.id == id && mapped.timer == Some(at) {
                 mapped.timer = None;
-                if mapped.core.poll_timeout().is_some_and(|due| due <= now) {
-                    mapped.core.handle_timeout(now);
-                }
+                mapped.elapse(now);
                 self.pump(place, now);
             }
         }
@@ -244,6 +256,8 @@ impl Worker {
                 self.look(place, now);
             }
         }
+        self.io.budget.sweep(now);
+        self.load.sweep(now);
         // those that ran out of descriptors are not told again of who is waiting
         let listeners: Vec<usize> = self.listeners.keys().copied().collect();
         for id in listeners {
@@ -282,13 +296,23 @@ impl Worker {
     /// Keeps the deadline of a connection that is due before the next sweep.
     fn look(&mut self, place: usize, now: Instant) {
         let Some(Some(connection)) = self.connections.get_mut(place) else { return };
-        let State::Mapped(mapped) = &mut connection.state else { return };
+        let Connection { state: State::Mapped(mapped), id, target: Some(target), .. } =
+            &mut **connection
+        else {
+            return;
+        };
+        let busy = mapped.handshaking && self.load.is_awaited(target.node);
+        if busy && mapped.core.stalled(now) >= self.plan.timers.hello {
+            mapped.core.give_way(now);
+            return self.pump(place, now);
+        }
         match mapped.core.poll_timeout() {
+            _ if mapped.core.is_held_back() => self.pump(place, now),
             Some(at) if at <= now => {
-                mapped.core.handle_timeout(now);
+                mapped.elapse(now);
                 self.pump(place, now);
             }
-            Some(at) => self.timers.keep(place, connection.id, at, &mut mapped.timer),
+            Some(at) => self.timers.keep(place, *id, at, &mut mapped.timer),
             None => {}
         }
     }
@@ -299,7 +323,10 @@ impl Worker {
             match self.orders.try_recv() {
                 Ok(Command::Open(id, socket, transparent)) => self.open(id, socket, transparent),
                 Ok(Command::Close(id)) => drop(self.listeners.remove(&id)),
-                Ok(Command::Plan(plan)) => self.plan = *plan,
+                Ok(Command::Plan(plan)) => {
+                    self.io.budget.set(plan.budgets);
+                    self.plan = *plan;
+                }
                 Ok(Command::Admission(admission)) => {
                     self.admission = admission;
                     // one more than it was: every lease is looked at again

@@ -120,6 +120,7 @@ fn measure(args: &Args) -> Result<Results> {
         results.e2e = Some(e2e::measure(rounds, time, &args.only)?);
     }
     if args.mapper || everything {
+        results.handshakes = mapper::lln::measure()?;
         results.mapper = mapper::measure(rounds, time)?;
     }
     Ok(results)

@@ -2,7 +2,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    e2e, mapper, micro,
+    e2e,
+    mapper::{self, lln::Handshake},
+    micro,
     pair::Pair,
     stats::{Spread, ratio},
     targets::{self, Target},
@@ -15,6 +17,7 @@ pub(crate) struct Results {
     pub(crate) pair: Option<Pair>,
     pub(crate) e2e: Option<e2e::Outcome>,
     pub(crate) mapper: Vec<mapper::Measured>,
+    pub(crate) handshakes: Vec<Handshake>,
 }
 
 impl Results {
@@ -52,12 +55,17 @@ impl Results {
         self.mapper.iter().find(|row| row.name == name)
     }
 
+    pub(crate) fn handshake(&self, name: &str) -> Option<&Handshake> {
+        self.handshakes.iter().find(|row| row.name == name)
+    }
+
     /// Prints tables.
     pub(crate) fn print(&self) {
         self.print_micro();
         self.print_pair();
         self.print_e2e();
         self.print_mapper();
+        self.print_handshakes();
         let targets = targets::all(self);
         println!("{:62} {:>8} {:>8}", "target", "", "here");
         targets.iter().for_each(print_target);
@@ -119,6 +127,17 @@ impl Results {
         println!("(us alone: wall time of a record there and back on one connection)\n");
     }
 
+    fn print_handshakes(&self) {
+        if self.handshakes.is_empty() {
+            return;
+        }
+        println!("{:54} {:>10} {:>7}", "a handshake in the LLN", "datagrams", "bytes");
+        for row in &self.handshakes {
+            println!("{:54} {:>10} {:>7}", row.name, row.datagrams, row.bytes);
+        }
+        println!();
+    }
+
     /// The same for programs, with every sample.
     pub(crate) fn json(&self) -> Value {
         let micro = self.micro.iter().map(|row| {
@@ -135,6 +154,10 @@ impl Results {
                     "cpu_us_a_connection": row.connection, "wall_us_an_echo": row.latency,
                     "kib_an_idle_connection": row.memory })
         });
+        let handshakes = self
+            .handshakes
+            .iter()
+            .map(|row| json!({ "name": row.name, "datagrams": row.datagrams, "bytes": row.bytes }));
         let pair = self.pair.as_ref().map(|pair| {
             json!({ "one_cpu_ns": pair.one, "two_cpus_ns": pair.two, "ratio": pair.ratio(),
                     "overlap": pair.overlap, "records": pair.records, "admitted": pair.admitted })
@@ -149,6 +172,7 @@ impl Results {
             "two_cpus": pair,
             "end_to_end": e2e.collect::<Vec<_>>(),
             "mapper": mapper.collect::<Vec<_>>(),
+            "handshakes_in_the_lln": handshakes.collect::<Vec<_>>(),
             "targets": targets.collect::<Vec<_>>(),
         })
     }

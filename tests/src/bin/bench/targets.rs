@@ -2,7 +2,11 @@
 use super::{
     cases::name as micro,
     e2e::name as e2e,
-    mapper::{Measured, name as relay},
+    mapper::{
+        Measured,
+        lln::{Handshake, name as lln},
+        name as relay,
+    },
     results::Results,
 };
 
@@ -45,6 +49,7 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
     let mut targets = in_test_runs(results);
     targets.extend(end_to_end(results));
     targets.extend(relays(results));
+    targets.extend(handshakes(results));
     let pair = results.pair.as_ref();
     let most = |name, limit, value| Target { name, limit: Limit::Most(limit), value };
     let twice = |pair: &super::pair::Pair| pair.admitted.saturating_sub(pair.records) as f64;
@@ -184,5 +189,17 @@ fn relays(results: &Results) -> Vec<Target> {
             limit: most(1.0),
             value: results.relay(ours).map(|row| row.memory),
         },
+    ]
+}
+
+fn handshakes(results: &Results) -> Vec<Target> {
+    let over = |figure: fn(&Handshake) -> usize| {
+        let (mapped, native) = (results.handshake(lln::MAPPED)?, results.handshake(lln::COOKIE)?);
+        Some(figure(mapped) as f64 / figure(native) as f64)
+    };
+    let target = |name, value| Target { name, limit: Limit::Most(1.0), value };
+    vec![
+        target("mapped / native handshake: datagrams in the LLN", over(|row| row.datagrams)),
+        target("mapped / native handshake: bytes in the LLN", over(|row| row.bytes)),
     ]
 }

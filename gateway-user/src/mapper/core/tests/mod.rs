@@ -3,11 +3,13 @@
 mod arq;
 mod close;
 mod flights;
+mod gap;
 mod known;
 mod memory;
 mod order;
 mod properties;
 mod refusals;
+mod reports;
 mod simulation;
 
 use std::{
@@ -140,6 +142,7 @@ impl World {
         world.node(&node_flight(0));
         world.tls(&client_flight());
         world.node(&[report(1, 0), node_finish(2)].concat());
+        world.pass(1); // until Finished is reported
         world.to_backend.clear();
         world.to_node.clear();
         world
@@ -163,7 +166,11 @@ impl World {
 
     /// Lets time pass, with all that is due in it.
     fn pass(&mut self, seconds: u64) {
-        let until = self.now + Duration::from_secs(seconds);
+        self.pass_for(Duration::from_secs(seconds));
+    }
+
+    fn pass_for(&mut self, time: Duration) {
+        let until = self.now + time;
         for _ in 0..1000 {
             let Some(due) = self.connection.poll_timeout().filter(|due| *due <= until) else {
                 break;

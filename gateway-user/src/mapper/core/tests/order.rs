@@ -95,7 +95,7 @@ fn protected_records_go_on_once_and_in_order() {
 #[test]
 fn what_is_far_ahead_or_in_clear_after_the_switch_is_dropped() {
     let mut world = World::established(policy());
-    world.node(&dtls(23, 1, 5, &[1; 20]));
+    world.node(&dtls(23, 1, 6, &[1; 20]));
     world.node(&dtls(23, 2, 1, &[1; 20]));
     world.node(&dtls(21, 0, 7, &[2, 40]));
     world.node(&dtls_message(8, 0, 2, &[]));

@@ -6,6 +6,7 @@
 //! relay without keys can tell them from true ones, and node and client cost nothing here.
 mod bare;
 mod echo;
+pub(crate) mod lln;
 mod load;
 mod ours;
 mod process;

@@ -5,13 +5,16 @@ use std::{
 };
 
 use anyhow::Result;
-use gateway_common::decide::Reason;
+use gateway_common::decide::{
+    Reason,
+    rate::{Limits, Rate},
+};
 use gateway_user::{
     config::{
         Config,
         mapper::{Leg, Node},
     },
-    mapper::driver::{Admit, Doors, Driver, Plan},
+    mapper::driver::{Admit, Budgets, Doors, Driver, Plan},
 };
 
 struct Everyone;
@@ -42,8 +45,14 @@ pub(crate) fn map(listener: TcpListener, node: u16) -> Result<Driver> {
         ports: vec![at.port()],
         leg: Leg { dtls_port: node, ..mapper.leg.clone() },
     });
-    let mut driver = Driver::start(Plan::new(&mapper), Box::new(Everyone))?;
+    // budgets that are kept and not reached
+    let plenty = Limits {
+        packets: Rate::per_second(1_000_000_000, 1_000_000),
+        bytes: Rate::per_second(1_000_000_000, 1 << 30),
+    };
+    let plan = || Plan::new(&mapper).within(Budgets { node: plenty, lln: plenty });
+    let mut driver = Driver::start(plan(), Box::new(Everyone))?;
     let own = BTreeSet::from([at]);
-    driver.apply(Plan::new(&mapper), &Doors { own, transparent: BTreeSet::new() })?;
+    driver.apply(plan(), &Doors { own, transparent: BTreeSet::new() })?;
     Ok(driver)
 }
