@@ -42,9 +42,6 @@ pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Outc
         _ => return Ok(Outcome::Untouched),
     };
     let port = found.ports.destination;
-    if !knows(port) {
-        return Ok(Outcome::Untouched);
-    }
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
     let word = match own_receive(&ip.source, &ip.destination, what) {
         GUARDED => {

@@ -113,11 +113,12 @@ fn prefix(number: usize, word: usize) -> u64 {
 #[inline(always)]
 pub(crate) fn in_lln(address: &Address) -> bool {
     let (high, low) = address.raw_words();
-    // no longer than 64 bits: known when the program is loaded, so the kernel removes the rest
-    let short = |n| prefix(n, 3) == 0;
-    let lies_in =
-        |n| high & prefix(n, 2) == prefix(n, 0) && (short(n) || low & prefix(n, 3) == prefix(n, 1));
-    if lies_in(0) {
+    let starts = |n| high & prefix(n, 2) == prefix(n, 0);
+    let lies_in = |n| starts(n) && low & prefix(n, 3) == prefix(n, 1);
+    // the first one has no more than 64 bits as a rule: known when the program is loaded, so the
+    // kernel removes the rest
+    let in_first = if prefix(0, 3) == 0 { starts(0) } else { lies_in(0) };
+    if in_first {
         return true;
     }
     let mut n = 1;

@@ -28,15 +28,18 @@ pub fn run(frame: &XdpFrame) -> u32 {
         Lane::Stranger => return settle::stranger(frame),
         Lane::Decided(verdict) => verdict,
         Lane::Open => match wan_general(frame.context()) {
-            DATAGRAM => settle::from_word(wan_datagram(frame.context())),
+            DATAGRAM => match wan_content(frame.context()) {
+                DATAGRAM => settle::from_word(wan_datagram(frame.context())),
+                word => settle::from_word(word),
+            },
             word => settle::from_word(word),
         },
     };
     settle::settle(frame, verdict)
 }
 
-/// What [`wan_general`] returns for a datagram that [`wan_datagram`] is to judge: no refusal's word,
-/// as reasons do not go that far.
+/// What [`wan_general`] and [`wan_content`] return for a datagram that the next one is to judge: no
+/// refusal's word, as reasons do not go that far.
 const DATAGRAM: u64 = u64::MAX - 1;
 
 /// A global function in the kernel too: the verifier walks it once, whatever the straight path found.
@@ -50,7 +53,20 @@ extern "C" fn wan_general(ctx: *mut xdp_md) -> u64 {
     }
 }
 
-/// The same for what comes after, so that neither needs the other's stack.
+/// The same for what comes after, so that none needs another's stack.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn wan_content(ctx: *mut xdp_md) -> u64 {
+    let Some(case) = maps::case() else {
+        return Refusal::from(Reason::Malformed).to_word();
+    };
+    match inspect(&XdpFrame::of(ctx), case) {
+        Ok(()) => DATAGRAM,
+        Err(refusal) => refusal.to_word(),
+    }
+}
+
+/// And the last one.
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn wan_datagram(ctx: *mut xdp_md) -> u64 {
@@ -118,10 +134,10 @@ fn wan(frame: &XdpFrame) -> Verdict<Option<Outcome>> {
     }
 }
 
-/// A datagram: record by record.
+/// What a datagram is, before anything is remembered or charged for it.
 #[inline(always)]
-fn datagram(frame: &XdpFrame, case: &Case) -> Verdict<Outcome> {
-    let (length, flow) = (case.ip.length, &case.flow);
+fn inspect(frame: &XdpFrame, case: &Case) -> Verdict<()> {
+    let flow = &case.flow;
     let (payload, end) = (upper::bounded(case.upper.at), upper::bounded(case.upper.end));
     let service = content::service(flow.node_port);
     if service.is_ok() && !content::is_dtls(frame, payload, end) {
@@ -130,7 +146,14 @@ fn datagram(frame: &XdpFrame, case: &Case) -> Verdict<Outcome> {
     if let Err(reason) = service {
         own::node_initiated(flow, reason)?;
     }
-    cookie::node(frame, flow, payload, end)?;
+    cookie::node(frame, flow, payload, end)
+}
+
+/// A datagram: record by record.
+#[inline(always)]
+fn datagram(frame: &XdpFrame, case: &Case) -> Verdict<Outcome> {
+    let (length, flow) = (case.ip.length, &case.flow);
+    let (payload, end) = (upper::bounded(case.upper.at), upper::bounded(case.upper.end));
     let found = admit::associate(frame, flow, Side::Wan)?;
     // 5. Replay, 6. rate; what passes is remembered last.
     replay::check(frame, &found, flow, payload, end)?;

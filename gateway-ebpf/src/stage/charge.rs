@@ -201,6 +201,28 @@ pub(crate) fn passed(admitted: &Admitted, length: u16) {
 /// Charges and counts what ends at the router: on the source's account alone.
 #[inline(always)]
 pub(crate) fn to_router(admitted: &Admitted, length: u16) -> Verdict<()> {
+    match charge_router(admitted, length.into()) {
+        0 => Ok(()),
+        word => Err(Refusal::from_word(word)),
+    }
+}
+
+/// A global function in the kernel too, as [`charge_inward`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn charge_router(admitted: *const Admitted, length: u32) -> u64 {
+    // SAFETY: the caller's own, or null as far as the verifier knows.
+    let Some(admitted) = (unsafe { admitted.as_ref() }) else {
+        return Refusal::from(Reason::SourcePackets).to_word();
+    };
+    match on_account(admitted, length as u16) {
+        Ok(()) => 0,
+        Err(refusal) => refusal.to_word(),
+    }
+}
+
+#[inline(always)]
+fn on_account(admitted: &Admitted, length: u16) -> Verdict<()> {
     let refuse = |reason| admitted.refuse(reason);
     let (Some(policy), Some(bucket)) =
         (maps::policy(admitted.policy), maps::source_state(admitted.bucket))
