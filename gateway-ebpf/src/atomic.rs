@@ -16,6 +16,19 @@ pub(crate) unsafe fn add(word: *mut u64, value: u64) {
     }
 }
 
+/// Adds `value` to half a word.
+///
+/// # Safety
+/// As for [`add`], of four bytes.
+#[inline(always)]
+pub(crate) unsafe fn add_half(half: *mut u32, value: u32) {
+    // SAFETY: the caller's half word is mapped and aligned; the instruction touches four bytes.
+    unsafe {
+        asm!("lock *(u32 *)({half} + 0) += {value}", half = in(reg) half, value = in(wreg) value,
+             options(nostack));
+    }
+}
+
 /// Stores `new` if the word holds `old`; whether it did.
 ///
 /// # Safety

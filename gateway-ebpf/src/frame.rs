@@ -2,9 +2,9 @@
 #![expect(unsafe_code, reason = "packet memory is two numbers that the kernel hands over")]
 use crate::kernel::{self, fixed};
 use aya_ebpf::{EbpfContext, bindings::xdp_md, programs::XdpContext};
-use core::{arch::asm, ffi::c_void};
+use core::{arch::asm, ffi::c_void, hint::assert_unchecked};
 use gateway_common::{
-    frame::{Frame, Offset},
+    frame::{Frame, Offset, Window},
     wire::Address,
 };
 
@@ -40,13 +40,18 @@ impl XdpFrame {
         (self.end - self.start) as u64
     }
 
-    /// The address of `size` bytes at `at`, if they lie in the frame.
+    /// The address of `SIZE` bytes at `at`, if they lie in the frame.
     #[inline(always)]
-    fn locate(&self, at: Offset, size: usize) -> Option<usize> {
+    fn locate<const SIZE: usize>(&self, at: Offset) -> Option<usize> {
         let address = self.start + at.get();
+        let mut stop = address;
         // Computed and compared just so: the verifier learns nothing from `address < end`, and
         // refuses `end - size`, which the compiler knows to be the same.
-        let stop = fixed((address + size) as u64) as usize;
+        // SAFETY: adds two numbers.
+        unsafe {
+            asm!("{stop} += {size}", stop = inout(reg) stop, size = const SIZE,
+                 options(pure, nomem, nostack));
+        }
         if stop > self.end { None } else { Some(address) }
     }
 }
@@ -60,7 +65,7 @@ impl EbpfContext for XdpFrame {
 /// One load instruction. Rust has no unaligned load that BPF compiles to one.
 macro_rules! load {
     ($frame:ident, $at:ident, $size:literal, $instruction:literal) => {{
-        let address = $frame.locate($at, $size)?;
+        let address = $frame.locate::<$size>($at)?;
         let value: u64;
         // SAFETY: `locate` has compared these bytes with the frame's end, which the kernel fixes
         // for the run of the program; the instruction needs no alignment.
@@ -72,7 +77,67 @@ macro_rules! load {
     }};
 }
 
+/// `N` bytes of packet memory.
+#[derive(Clone, Copy)]
+pub struct XdpWindow<const N: usize>(usize);
+
+/// One load instruction from a window.
+macro_rules! read {
+    ($window:ident, $at:ident, $offset:literal, $size:literal, $instruction:literal) => {{
+        const {
+            let end = $at + $offset + $size;
+            assert!(end <= N, "the window ends before this");
+        }
+        let address = $window.0;
+        let value: u64;
+        // SAFETY: `window` has compared `N` bytes with the frame's end, as for `load`.
+        unsafe {
+            asm!($instruction, value = out(reg) value, address = in(reg) address,
+                 at = const $at + $offset, options(pure, readonly, nostack));
+            // the instruction leaves the other bits zero
+            assert_unchecked($size >= 8 || value >> ($size * 8 % 64) == 0);
+        }
+        value
+    }};
+}
+
+impl<const N: usize> Window for XdpWindow<N> {
+    type Part<const M: usize> = XdpWindow<M>;
+    #[inline(always)]
+    fn part<const AT: usize, const M: usize>(self) -> XdpWindow<M> {
+        const { assert!(AT + M <= N, "the window ends before this") };
+        XdpWindow(self.0 + AT)
+    }
+    #[inline(always)]
+    fn byte<const AT: usize>(self) -> u8 {
+        read!(self, AT, 0, 1, "{value} = *(u8 *)({address} + {at})") as u8
+    }
+    #[inline(always)]
+    fn short<const AT: usize>(self) -> u16 {
+        u16::from_be(read!(self, AT, 0, 2, "{value} = *(u16 *)({address} + {at})") as u16)
+    }
+    #[inline(always)]
+    fn word<const AT: usize>(self) -> u64 {
+        u64::from_be(read!(self, AT, 0, 8, "{value} = *(u64 *)({address} + {at})"))
+    }
+    #[inline(always)]
+    fn afresh(self) -> Self {
+        Self(fixed(self.0 as u64) as usize)
+    }
+    #[inline(always)]
+    fn address<const AT: usize>(self) -> Address {
+        let high = read!(self, AT, 0, 8, "{value} = *(u64 *)({address} + {at})");
+        let low = read!(self, AT, 8, 8, "{value} = *(u64 *)({address} + {at})");
+        Address::from_raw(high, low)
+    }
+}
+
 impl Frame for XdpFrame {
+    type Window<'a, const N: usize> = XdpWindow<N>;
+    #[inline(always)]
+    fn window<const N: usize>(&self, at: Offset) -> Option<XdpWindow<N>> {
+        self.locate::<N>(at).map(XdpWindow)
+    }
     #[inline(always)]
     fn holds(&self, at: Offset, length: u16) -> bool {
         at.get() as u64 + u64::from(length) <= self.length()

@@ -1,8 +1,9 @@
 //! Kernel helpers as safe functions.
 #![expect(unsafe_code, reason = "helpers are foreign functions")]
-use crate::frame::XdpFrame;
+use crate::{frame::XdpFrame, maps};
 use aya_ebpf::{
     EbpfContext,
+    bindings::xdp_md,
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_xdp_load_bytes},
 };
 use core::arch::asm;
@@ -11,10 +12,24 @@ use gateway_common::{
     wire::{Address, parse::Network},
 };
 
-/// Nanoseconds of the monotonic clock, as of the last tick (4 ms at 250 Hz): half the cost of the
-/// exact clock, and every burst is longer than a tick.
+/// Nanoseconds of the monotonic clock, as of the last tick (4 ms at 250 Hz): every burst is longer
+/// than a tick. The kernel's own coarse clock steps with its ticks, so each CPU asks it once a tick;
+/// who asks in the instant between the two sees this tick with the time of the last one.
 #[inline(always)]
 pub fn now() -> u64 {
+    let tick = ticks();
+    let Some(instant) = maps::clock() else {
+        return coarse();
+    };
+    if instant.tick != tick {
+        instant.now_ns = coarse();
+        instant.tick = tick;
+    }
+    instant.now_ns
+}
+
+#[inline(always)]
+fn coarse() -> u64 {
     // SAFETY: reads a clock.
     unsafe { bpf_ktime_get_coarse_ns() }
 }
@@ -47,6 +62,25 @@ pub fn whole<T>(reference: &T) -> &T {
     unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
     // SAFETY: made from the reference above.
     unsafe { &*pointer }
+}
+
+/// The same place in map memory, but one that is read afresh: what was written to it is forgotten,
+/// so that the verifier walks what follows once for all that was.
+#[inline(always)]
+pub fn apart<T>(place: &T) -> &'static T {
+    let mut pointer: *const T = place;
+    // SAFETY: the pointer comes out as it went in.
+    unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack, preserves_flags)) };
+    // SAFETY: made from the reference above, to this CPU's slot of a map, which stays.
+    unsafe { &*pointer }
+}
+
+/// The same context, but one of which the compiler does not know that it has read it before.
+#[inline(always)]
+pub fn unknown(mut ctx: *mut xdp_md) -> *mut xdp_md {
+    // SAFETY: the pointer comes out as it went in.
+    unsafe { asm!("{0} = {0}", inout(reg) ctx, options(nostack, preserves_flags)) };
+    ctx
 }
 
 /// The same number, but one whose origin the compiler does not know: it must test this very value,

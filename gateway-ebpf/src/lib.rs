@@ -8,11 +8,15 @@ mod atomic;
 #[cfg(target_arch = "bpf")]
 mod cookie;
 #[cfg(target_arch = "bpf")]
+mod flows;
+#[cfg(target_arch = "bpf")]
 pub mod frame;
 #[cfg(target_arch = "bpf")]
 mod journal;
 #[cfg(target_arch = "bpf")]
 pub mod kernel;
+#[cfg(target_arch = "bpf")]
+mod lane;
 #[cfg(target_arch = "bpf")]
 pub mod lln;
 #[cfg(target_arch = "bpf")]

@@ -15,7 +15,7 @@ mod bpf {
     #[inline(always)]
     fn wan(ctx: XdpContext) -> u32 {
         let frame = XdpFrame::new(&ctx);
-        settle::settle(&frame, wan::wan(&frame))
+        wan::run(&frame)
     }
 
     /// Node side.

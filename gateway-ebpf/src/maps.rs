@@ -1,8 +1,8 @@
 //! Every map, as `gateway_common::abi` describes it, and safe look-ups.
 #![expect(unsafe_code, reason = "map values are shared memory")]
-use crate::kernel;
+use crate::{kernel, stage::admit::Grant};
 use aya_ebpf::{
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, RingBuf},
+    btf_maps::{Array, HashMap, PerCpuArray, RingBuf},
     macros::btf_map,
 };
 use gateway_common::{
@@ -18,7 +18,10 @@ use gateway_common::{
         reason::{Counter, Drops},
         replay::{POSITIONS, Page, WAYS},
     },
-    wire::Address,
+    wire::{
+        Address,
+        parse::{Fields, Network},
+    },
 };
 
 // Written by the user side.
@@ -39,34 +42,74 @@ static POLICIES: Array<Policy, { POLICIES_MAX as usize }> = Array::new();
 #[btf_map]
 static OWN: HashMap<Address, u32, { OWN_MAX as usize }> = HashMap::new();
 
+/// `BPF_F_MMAPABLE`: the values start at a page, so that those of 64 bytes lie in a cache line each.
+const ALIGNED: usize = 1 << 10;
+
 // Written by the programs.
 #[btf_map]
-static SOURCE_STATE: Array<SourceState, { (SOURCES_DEFAULT + SHARED_SLOTS) as usize }> =
+static SOURCE_STATE: Array<SourceState, { (SOURCES_DEFAULT + SHARED_SLOTS) as usize }, ALIGNED> =
     Array::new();
 #[btf_map]
-static NODES: Array<NodeState, { NODES_MAX as usize }> = Array::new();
+static NODES: Array<NodeState, { NODES_MAX as usize }, ALIGNED> = Array::new();
+#[btf_map]
+static SOURCE_PASSED: PerCpuArray<Counter, { SOURCES_DEFAULT as usize }> = PerCpuArray::new();
+#[btf_map]
+static NODE_PASSED: PerCpuArray<Counter, { NODES_MAX as usize }> = PerCpuArray::new();
 #[btf_map]
 static LLN: Array<Budget, 1> = Array::new();
 #[btf_map]
 static AGENT: Array<u64, { AGENT_SLOTS as usize }> = Array::new();
 #[btf_map]
-static ASSOCIATIONS: LruHashMap<AssociationKey, Association, { ASSOCIATIONS_DEFAULT as usize }> =
-    LruHashMap::new();
+static ASSOCIATIONS: Array<Association, { ASSOCIATIONS_DEFAULT as usize }, ALIGNED> = Array::new();
 #[btf_map]
-static SEEN: Array<Page, { PAGES_DEFAULT as usize }> = Array::new();
+static SEEN: Array<Page, { PAGES_DEFAULT as usize }, ALIGNED> = Array::new();
 #[btf_map]
 static DROPS: PerCpuArray<Drops, { INTERFACES_MAX as usize }> = PerCpuArray::new();
 #[btf_map]
 static PASSED: PerCpuArray<Passed, { INTERFACES_MAX as usize }> = PerCpuArray::new();
 #[btf_map]
-static SCRATCH: PerCpuArray<Association, 1> = PerCpuArray::new();
+static CASE: PerCpuArray<Case, 1> = PerCpuArray::new();
 #[btf_map]
-static SAMPLED: PerCpuArray<u64, 64> = PerCpuArray::new();
+static CLOCK: PerCpuArray<Instant, 1> = PerCpuArray::new();
 /// Sampled drops.
 #[btf_map]
 pub static EVENTS: RingBuf<Event, { EVENTS_BYTES as usize }> = RingBuf::new();
 
-const _: () = assert!(Reason::COUNT <= 64);
+/// A packet on the general path, which has no room for it on its stack.
+pub struct Case {
+    /// Its network header.
+    pub ip: Network,
+    /// What lies above that.
+    pub upper: Fields,
+    /// Its flow.
+    pub flow: AssociationKey,
+    /// Its lease.
+    pub(crate) grant: Grant,
+}
+
+/// Where this CPU puts the packet in hand.
+#[inline(always)]
+pub fn case() -> Option<&'static mut Case> {
+    // SAFETY: this CPU's own slot, and a program is not interrupted by another on the same CPU;
+    // whoever calls this writes a field before reading it.
+    CASE.get_ptr_mut(0).map(|case| unsafe { &mut *case })
+}
+
+/// What this CPU's clock showed at a tick.
+#[repr(C)]
+pub struct Instant {
+    /// Which tick.
+    pub tick: u64,
+    /// Nanoseconds.
+    pub now_ns: u64,
+}
+
+/// What this CPU's clock last showed.
+#[inline(always)]
+pub fn clock() -> Option<&'static mut Instant> {
+    // SAFETY: this CPU's own slot, and a program is not interrupted by another on the same CPU.
+    CLOCK.get_ptr_mut(0).map(|instant| unsafe { &mut *instant })
+}
 
 /// The generation and the prefix lengths of the allow-list.
 #[inline(always)]
@@ -75,11 +118,16 @@ pub fn control() -> Option<&'static Control> {
     CONTROL.get_ptr(0).map(|control| unsafe { &*control })
 }
 
-/// Whether a filter bit is set.
+/// The word of the filter that these bits are in.
 #[inline(always)]
-pub fn is_set(bit: filter::Bit) -> bool {
-    let word = BITS.get(bit.word & crate::settings::bits_mask());
-    word.is_some_and(|word| word & bit.mask != 0)
+pub fn filter_word(bits: filter::Bits) -> u64 {
+    BITS.get(bits.word & crate::settings::bits_mask()).copied().unwrap_or(0)
+}
+
+/// Whether all of these filter bits are set.
+#[inline(always)]
+pub fn is_set(bits: filter::Bits) -> bool {
+    !filter_word(bits) & bits.mask == 0
 }
 
 /// The lease of an address.
@@ -121,6 +169,18 @@ pub fn node(slot: u32) -> Option<*mut NodeState> {
     NODES.get_ptr_mut(slot)
 }
 
+/// What of a source passed on this CPU.
+#[inline(always)]
+pub fn source_passed(slot: u32) -> Option<*mut Counter> {
+    SOURCE_PASSED.get_ptr_mut(slot)
+}
+
+/// What passed to a node on this CPU.
+#[inline(always)]
+pub fn node_passed(slot: u32) -> Option<*mut Counter> {
+    NODE_PASSED.get_ptr_mut(slot)
+}
+
 /// The LLN's budget.
 #[inline(always)]
 pub fn lln() -> Option<*mut Budget> {
@@ -133,24 +193,10 @@ pub fn agent(slot: u32) -> Option<*mut u64> {
     AGENT.get_ptr_mut(slot)
 }
 
-/// What is remembered of a flow.
+/// A place where flows are remembered; `place` is reduced to the places there are.
 #[inline(always)]
-pub fn association(key: &AssociationKey) -> Option<*mut Association> {
-    ASSOCIATIONS.get_ptr_mut(key)
-}
-
-/// Where this CPU puts an association together: too large for the stack.
-#[inline(always)]
-pub fn scratch() -> Option<&'static mut Association> {
-    // SAFETY: this CPU's own slot, and a program is not interrupted by another on the same CPU.
-    SCRATCH.get_ptr_mut(0).map(|association| unsafe { &mut *association })
-}
-
-/// Adds an association unless another CPU just did.
-#[inline(always)]
-pub fn open(key: &AssociationKey, association: &Association) {
-    const NOEXIST: u64 = 1;
-    let _ = ASSOCIATIONS.insert(key, association, NOEXIST);
+pub fn association(place: u32) -> Option<*mut Association> {
+    ASSOCIATIONS.get_ptr_mut(place & crate::settings::associations_mask())
 }
 
 /// The marks of one position of a page.
@@ -162,27 +208,40 @@ pub fn marks(page: u32, position: u32) -> Option<*mut u64> {
     Some(unsafe { page.cast::<u64>().add(first) })
 }
 
-/// The counter of a reason on this interface and CPU.
+/// A reason's counter on this interface and CPU, and when its next event is due in ticks.
+#[derive(Clone, Copy)]
+pub struct Tally {
+    /// The counter.
+    pub counter: *mut Counter,
+    /// When.
+    pub due: *mut u64,
+}
+
+/// The tally of a reason.
 #[inline(always)]
-pub fn drops(reason: u32) -> Option<*mut Counter> {
+pub fn drops(reason: u32) -> Option<Tally> {
     let drops = DROPS.get_ptr_mut(crate::settings::interface())?;
     // compared here, where the verifier sees it: it has seen the reason as any number
     let number = kernel::fixed(reason.into()) as usize;
-    if number >= Reason::COUNT {
-        return None;
-    }
-    // SAFETY: `Drops` is one counter a reason, in order of their numbers.
-    Some(unsafe { drops.cast::<Counter>().add(number) })
+    if number >= Reason::COUNT { None } else { Some(tally(drops, number)) }
+}
+
+/// The tally of a reason that is known when the program is compiled.
+#[inline(always)]
+pub fn drops_of(reason: Reason) -> Option<Tally> {
+    DROPS.get_ptr_mut(crate::settings::interface()).map(|drops| tally(drops, reason as usize))
+}
+
+#[inline(always)]
+fn tally(drops: *mut Drops, number: usize) -> Tally {
+    // SAFETY: a live map value; only the field's address is taken.
+    let due = unsafe { (&raw mut (*drops).due_ticks).cast::<u64>() };
+    // SAFETY: `Drops` is one counter a reason, in order of their numbers, and as many instants.
+    unsafe { Tally { counter: drops.cast::<Counter>().add(number), due: due.add(number) } }
 }
 
 /// The counters of what passes on this interface and CPU.
 #[inline(always)]
 pub fn passed() -> Option<*mut Passed> {
     PASSED.get_ptr_mut(crate::settings::interface())
-}
-
-/// When the next event of a reason is due on this CPU, in ticks.
-#[inline(always)]
-pub fn sampled(reason: u32) -> Option<*mut u64> {
-    SAMPLED.get_ptr_mut(reason)
 }

@@ -1,23 +1,27 @@
 //! What is not addressed to a node, and exceptions that a node made itself.
 #![expect(unsafe_code, reason = "associations are shared memory; a global function has a symbol")]
 use crate::{
-    atomic, cookie,
+    atomic, cookie, flows,
     frame::XdpFrame,
-    kernel, maps, settings,
-    settle::{Outcome, Refusal, Verdict},
+    kernel,
+    maps::{self, Case},
+    settings,
+    settle::{self, Outcome, Verdict},
     stage::{
         admit::{self, Side},
         charge::{self, spend},
         content::COAP_PORT,
+        upper,
     },
     tcp,
 };
 use gateway_common::{
     abi::{AGENT_SLOTS, AssociationKey},
     decide::{Reason, association::Progress, segment::Way},
+    hash::Key as _,
     wire::{
         Address,
-        parse::{self, Network, Upper},
+        parse::{self, Fields, Network},
     },
 };
 
@@ -27,52 +31,47 @@ const REALM_LOCAL: u8 = 3;
 /// Everything that is not the LLN's passes untouched, but for three things: CoAP to groups that
 /// nodes listen to, what is for the mapping's own ports, and floods at the agent's.
 #[inline(always)]
-pub(crate) fn check(frame: &XdpFrame, ip: &Network) -> Verdict<Outcome> {
+pub(crate) fn check(frame: &XdpFrame, ip: &Network, case: &Case) -> Verdict<Outcome> {
     if ip.protocol == parse::ICMPV6 || ip.protocol == parse::ICMPV4 {
         return Ok(Outcome::Untouched);
     }
-    let Ok(upper) = parse::transport(frame, ip) else {
-        return Ok(Outcome::Untouched);
+    let (kind, found) = upper::read(frame, case);
+    let segment = match kind {
+        upper::UDP => 0,
+        upper::TCP => SEGMENT,
+        _ => return Ok(Outcome::Untouched),
     };
-    let (port, segment) = match upper {
-        Upper::Udp { ports, .. } => (ports.destination, 0),
-        Upper::Tcp { ports } => (ports.destination, SEGMENT),
-        Upper::Icmp { .. }
-        | Upper::Fragment
-        | Upper::RoutingHeader
-        | Upper::HopByHop
-        | Upper::Other => return Ok(Outcome::Untouched),
-    };
+    let port = found.ports.destination;
     let what = u64::from(port) | segment | u64::from(ip.length) << 32;
     let word = match own_receive(&ip.source, &ip.destination, what) {
         GUARDED => {
-            guard(frame, ip, upper)?;
+            guard(frame, ip, kind, found)?;
             own_receive(&ip.source, &ip.destination, what | PAST_GUARD)
         }
         word => word,
     };
-    match word {
-        UNTOUCHED => Ok(Outcome::Untouched),
-        CHECKED => Ok(Outcome::Checked),
-        word => Err(Refusal::from_word(word)),
-    }
+    settle::from_word(word)
+}
+
+/// Whether [`check`] may have anything to say on a packet to this port.
+#[inline(always)]
+pub(crate) fn knows(port: u16) -> bool {
+    port == COAP_PORT
+        || settings::is_dtls_port(port)
+        || settings::is_agent_port(port)
+        || settings::is_mapper_port(port)
+        || settings::is_cookie_port(port)
+        || settings::is_socket_port(port)
 }
 
 /// What must be right before anything is charged for it: a hello's cookie, a segment's socket.
 #[inline(always)]
-fn guard(frame: &XdpFrame, ip: &Network, upper: Upper) -> Result<(), Reason> {
-    match upper {
-        Upper::Udp { ports, payload, end } => {
-            let (payload, end) = (kernel::position(payload.get()), kernel::position(end.get()));
-            cookie::own(frame, ip, ports, payload, end)
-        }
-        Upper::Tcp { .. } => tcp::check(frame, ip, Way::Own),
-        Upper::Icmp { .. }
-        | Upper::Fragment
-        | Upper::RoutingHeader
-        | Upper::HopByHop
-        | Upper::Other => Ok(()),
+fn guard(frame: &XdpFrame, ip: &Network, kind: u32, found: &Fields) -> Result<(), Reason> {
+    if kind == upper::TCP {
+        return tcp::check(frame, ip, Way::Own);
     }
+    let (payload, end) = (upper::bounded(found.at), upper::bounded(found.end));
+    cookie::own(frame, ip, found.ports, payload, end)
 }
 
 /// Set in what [`own_receive`] is told of a packet when it is TCP; below it is the port, and its
@@ -80,10 +79,9 @@ fn guard(frame: &XdpFrame, ip: &Network, upper: Upper) -> Result<(), Reason> {
 const SEGMENT: u64 = 1 << 16;
 /// Set in the same when [`guard`] has had its look.
 const PAST_GUARD: u64 = 1 << 17;
-// What it returns unless it is a refusal.
-const UNTOUCHED: u64 = 0;
+/// What it returns for a packet that [`guard`] is to have a look at: no verdict's word, as reasons
+/// do not go that far.
 const GUARDED: u64 = u64::MAX - 1;
-const CHECKED: u64 = u64::MAX;
 
 /// A global function in the kernel too: walked once, not behind every chain of headers.
 #[unsafe(no_mangle)]
@@ -91,15 +89,13 @@ const CHECKED: u64 = u64::MAX;
 extern "C" fn own_receive(source: *const Address, destination: *const Address, what: u64) -> u64 {
     // SAFETY: the caller's own addresses, or null as far as the verifier knows.
     let (source, destination) = unsafe { (source.as_ref(), destination.as_ref()) };
-    let (Some(source), Some(destination)) = (source, destination) else { return UNTOUCHED };
+    let (Some(source), Some(destination)) = (source, destination) else {
+        return settle::to_word(Ok(Outcome::Untouched));
+    };
     if what & PAST_GUARD == 0 && is_guarded(source, destination, what) {
         return GUARDED;
     }
-    match receive(source, destination, what) {
-        Ok(Outcome::Untouched) => UNTOUCHED,
-        Ok(Outcome::Checked) => CHECKED,
-        Err(refusal) => refusal.to_word(),
-    }
+    settle::to_word(receive(source, destination, what))
 }
 
 /// Whether a packet is for a port behind cookies, or for one where the agent's sockets are. Whom
@@ -147,8 +143,7 @@ fn mapping(source: &Address, port: u16, length: u16) -> Verdict<Outcome> {
         return Err(Reason::SpoofedSource.into());
     }
     let admitted = admit::admit(source, source, port, Side::Router)?;
-    charge::source(&admitted, length)?;
-    charge::account_source(&admitted, length);
+    charge::to_router(&admitted, length)?;
     Ok(Outcome::Checked)
 }
 
@@ -169,11 +164,11 @@ fn agent(source: &Address) -> bool {
 /// ends with `otherwise`.
 #[inline(always)]
 pub(crate) fn node_initiated(key: &AssociationKey, otherwise: Reason) -> Result<(), Reason> {
-    let Some(state) = maps::association(key) else {
+    let Some(state) = flows::look_up(admit::tag(key), key) else {
         return Err(otherwise);
     };
     // SAFETY: a live association; its progress is one word.
-    let progress = unsafe { atomic::load((&raw const (*state).progress).cast()) };
+    let progress = unsafe { atomic::load((&raw const (*state.as_ptr()).progress).cast()) };
     if Progress::from_bits(progress).has(Progress::NODE_INITIATED) {
         Ok(())
     } else {

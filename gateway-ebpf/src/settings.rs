@@ -4,7 +4,7 @@
 use gateway_common::{
     abi::settings::{LLN_PREFIXES_MAX, PORTS_MAX, Settings},
     decide::rate::{Limits, Rate},
-    hash::HashKey,
+    hash::{Key, LANES},
     wire::{Address, parse::Link},
 };
 
@@ -59,8 +59,28 @@ pub(crate) fn sources() -> u32 {
     read!(sources)
 }
 #[inline(always)]
-pub(crate) fn key() -> HashKey {
-    HashKey(read!(secret))
+pub(crate) fn associations_mask() -> u32 {
+    read!(associations_mask)
+}
+
+/// What hashes are keyed with, read word by word where it is needed.
+#[derive(Clone, Copy)]
+pub(crate) struct Secret;
+
+impl Key for Secret {
+    #[inline(always)]
+    fn lane(self, n: usize) -> u64 {
+        let lanes = (&raw const CONFIG.key.lanes).cast::<u64>();
+        // SAFETY: the place stays in the array.
+        let lane = unsafe { lanes.add(n % LANES) };
+        // SAFETY: in the static, as argued above; volatile as everywhere in this file.
+        unsafe { lane.read_volatile() }
+    }
+}
+
+#[inline(always)]
+pub(crate) fn key() -> Secret {
+    Secret
 }
 #[inline(always)]
 pub(crate) fn node() -> Limits {
@@ -79,29 +99,36 @@ pub(crate) fn unproven() -> Rate {
     rate!(unproven)
 }
 
+/// A word of a prefix of the LLN's, which has four: address, mask.
+#[inline(always)]
+fn prefix(number: usize, word: usize) -> u64 {
+    let words = (&raw const CONFIG.lln_prefixes).cast::<u64>();
+    // SAFETY: callers stay below the array's length and a prefix's.
+    let at = unsafe { words.add(number * 4 + word) };
+    // SAFETY: in the static, as argued above; volatile as everywhere in this file.
+    unsafe { at.read_volatile() }
+}
+
 /// Whether `address` lies in the LLN.
 #[inline(always)]
 pub(crate) fn in_lln(address: &Address) -> bool {
     let (high, low) = address.raw_words();
-    let mut i = 0;
-    while i < LLN_PREFIXES_MAX {
-        // a prefix is four words: address, mask
-        let words = (&raw const CONFIG.lln_prefixes).cast::<u64>();
-        let word = |n: usize| {
-            // SAFETY: `i` is below the array's length and a prefix has four words.
-            let at = unsafe { words.add(i * 4 + n) };
-            // SAFETY: in the static, as argued above; volatile as everywhere in this file.
-            unsafe { at.read_volatile() }
-        };
-        // an empty mask fills unused places: known when the program is loaded, so the kernel
-        // removes them
-        if word(2) == 0 {
-            return false;
-        }
-        if high & word(2) == word(0) && low & word(3) == word(1) {
+    let starts = |n| high & prefix(n, 2) == prefix(n, 0);
+    let lies_in = |n| starts(n) && low & prefix(n, 3) == prefix(n, 1);
+    // the first one has no more than 64 bits as a rule: known when the program is loaded, so the
+    // kernel removes the rest
+    let in_first = if prefix(0, 3) == 0 { starts(0) } else { lies_in(0) };
+    if in_first {
+        return true;
+    }
+    let mut n = 1;
+    // an empty mask fills unused places: known when the program is loaded, so the kernel removes
+    // what follows
+    while n < LLN_PREFIXES_MAX && prefix(n, 2) != 0 {
+        if lies_in(n) {
             return true;
         }
-        i += 1;
+        n += 1;
     }
     false
 }

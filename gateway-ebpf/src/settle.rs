@@ -1,7 +1,10 @@
 //! The single exit: a verdict is counted, reported and turned into an action here and nowhere else.
 #![expect(unsafe_code, reason = "counters are shared memory")]
 use crate::{atomic, cookie::send, frame::XdpFrame, kernel, maps};
-use aya_ebpf::bindings::xdp_action::XDP_PASS;
+use aya_ebpf::bindings::{
+    xdp_action::{XDP_DROP, XDP_PASS},
+    xdp_md,
+};
 use gateway_common::{
     abi::SNAPSHOT,
     decide::{Reason, reason::Counter},
@@ -51,6 +54,30 @@ impl Refusal {
 /// What every stage returns.
 pub type Verdict<T> = Result<T, Refusal>;
 
+// Verdicts as numbers, unless they are refusals.
+const UNTOUCHED: u64 = 0;
+const CHECKED: u64 = u64::MAX;
+
+/// A verdict as one number, for functions that return no more.
+#[inline(always)]
+pub fn to_word(verdict: Verdict<Outcome>) -> u64 {
+    match verdict {
+        Ok(Outcome::Untouched) => UNTOUCHED,
+        Ok(Outcome::Checked) => CHECKED,
+        Err(refusal) => refusal.to_word(),
+    }
+}
+
+/// Back from [`to_word`].
+#[inline(always)]
+pub fn from_word(word: u64) -> Verdict<Outcome> {
+    match word {
+        UNTOUCHED => Ok(Outcome::Untouched),
+        CHECKED => Ok(Outcome::Checked),
+        word => Err(Refusal::from_word(word)),
+    }
+}
+
 /// Counts and reports a verdict, and says it to the kernel.
 #[inline(always)]
 pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {
@@ -70,18 +97,27 @@ pub fn settle(frame: &XdpFrame, verdict: Verdict<Outcome>) -> u32 {
             XDP_PASS
         }
         Err(refusal) => {
-            if let Some(counter) = maps::drops(refusal.reason) {
-                // SAFETY: this CPU's own slot.
-                count(frame, unsafe { &mut *counter });
-            }
-            if let Some(source) = maps::source_state(refusal.slot) {
+            if refusal.slot != NO_SLOT
+                && let Some(source) = maps::source_state(refusal.slot)
+            {
                 // SAFETY: a word of a map value.
                 unsafe { atomic::add(&raw mut (*source).drops, 1) };
             }
-            sample(frame, refusal.reason);
+            if let Some(tally) = maps::drops(refusal.reason) {
+                drop(frame, tally, refusal.reason);
+            }
             send::action(frame, refusal.reason)
         }
     }
+}
+
+/// The same for a stranger's packet: the path that an attack takes.
+#[inline(always)]
+pub fn stranger(frame: &XdpFrame) -> u32 {
+    if let Some(tally) = maps::drops_of(Reason::NoLease) {
+        drop(frame, tally, Reason::NoLease as u32);
+    }
+    XDP_DROP
 }
 
 #[inline(always)]
@@ -93,21 +129,28 @@ fn count(frame: &XdpFrame, counter: &mut Counter) {
 /// Ticks between two events of one reason on one CPU: ten a second at 250 Hz.
 const SAMPLE_TICKS: u64 = 25;
 
-/// Reports a drop, unless one of the same reason was reported a moment ago: a flood fills its own
-/// budget of events and no other's.
+/// Counts a drop, and reports it unless one of the same reason was reported a moment ago: a flood
+/// fills its own budget of events and no other's.
 #[inline(always)]
-fn sample(frame: &XdpFrame, reason: u32) {
-    let Some(due) = maps::sampled(reason) else {
-        return;
-    };
-    let ticks = kernel::ticks();
+fn drop(frame: &XdpFrame, tally: maps::Tally, reason: u32) {
     // SAFETY: this CPU's own slot.
-    if ticks < unsafe { *due } {
+    count(frame, unsafe { &mut *tally.counter });
+    let ticks = kernel::ticks();
+    // SAFETY: as above.
+    if ticks < unsafe { *tally.due } {
         return;
     }
     // SAFETY: as above.
-    unsafe { *due = ticks + SAMPLE_TICKS };
-    report(frame, reason);
+    unsafe { *tally.due = ticks + SAMPLE_TICKS };
+    settle_report(frame.context(), reason);
+}
+
+/// A global function in the kernel too: rare, and of no concern to the path that leads here.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn settle_report(ctx: *mut xdp_md, reason: u32) -> u32 {
+    report(&XdpFrame::of(ctx), reason);
+    0
 }
 
 #[inline(always)]

@@ -23,7 +23,7 @@ const RECORDS: usize = 16;
 const RECORD: usize = 8;
 /// Records that are summed up.
 const RECORDS_MAX: usize = 6;
-const KEY: HashKey = HashKey(0x7061_7269_7479);
+const KEY: HashKey = HashKey::new(0x7061_7269_7479);
 
 #[inline(always)]
 fn put(out: &mut Summary, at: usize, value: u64) {

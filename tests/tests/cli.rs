@@ -352,10 +352,11 @@ fn bpftool_reads_the_state_by_name() -> Result<()> {
     wire.send(&record(BACKEND, 1))?;
     gateway.wait_for_drops("no_lease", 1, SOON)?;
     assert!(until(SOON, || gateway.json(&["status"]).is_ok_and(|s| s["associations"] == 1)));
-    let names: [(&str, &[&str]); 6] = [
+    let names: [(&str, &[&str]); 7] = [
         ("DROPS", &["\"no_lease\"", "\"replayed\"", "\"packets\"", "\"bytes\""]),
         ("PASSED", &["\"checked\"", "\"untouched\""]),
         ("SOURCES", &["\"expires_ns\"", "\"policy\"", "\"slot\""]),
+        ("SOURCE_PASSED", &["\"packets\"", "\"bytes\""]),
         ("SOURCE_STATE", &["\"answers\"", "\"last_seen_ns\"", "\"drops\""]),
         ("ASSOCIATIONS", &["\"peer_port\"", "\"node\"", "\"bytes_in\"", "\"incarnation\""]),
         ("SETTINGS", &["\"max_datagram\"", "\"lln_prefixes\"", "\"replay\""]),

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use gateway_common::{abi::SHARED_SLOTS, hash::HashKey, wire::Address};
+use gateway_common::{abi::SHARED_SLOTS, hash::Key as _, wire::Address};
 use gateway_user::dataplane::{Maps, Pins};
 use tests::{
     lab::{
@@ -177,10 +177,10 @@ fn a_node_gets_no_more_than_its_budget_and_its_neighbour_is_not_charged() -> Res
 
 /// An address of the prefix whose budget is not the one that `other` draws on.
 fn stranger_to(other: Ipv6Addr, gateway: &Gateway<'_>) -> Result<Ipv6Addr> {
-    let secret = Maps::open(&Pins::new(gateway.bpffs()))?.settings()?.secret;
+    let key = Maps::open(&Pins::new(gateway.bpffs()))?.settings()?.key;
     let bucket = |address: Ipv6Addr| {
         let (high, low) = Address::from(IpAddr::from(address)).raw_words();
-        HashKey(secret).hash([high, low, 1]) as u32 % SHARED_SLOTS
+        key.hash([high, low, 1]) as u32 % SHARED_SLOTS
     };
     let mut candidates = (0x1000u16..).map(|n| Ipv6Addr::new(0x2001, 0xdb8, 0xb, 0, 0, 0, 0, n));
     Ok(candidates.find(|one| bucket(*one) != bucket(other)).expect("thousands to choose from"))

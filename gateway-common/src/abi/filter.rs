@@ -1,5 +1,8 @@
 //! The filter bits: "surely not in the allow-list", from a keyed hash and one load.
-use crate::{hash::HashKey, wire::Address};
+use crate::{
+    hash::{Key, fold},
+    wire::Address,
+};
 
 /// Filter bits for each entry that the allow-list can hold.
 pub const BITS_PER_SOURCE: u32 = 16;
@@ -10,29 +13,44 @@ pub const fn words(entries: u32) -> u32 {
     if words < 64 { 64 } else { words }
 }
 
-/// A bit in the array.
+/// Set in every word while there are prefixes in the allow-list: an address without bits of its own
+/// may lie in one of them.
+pub const PREFIXES: u64 = 1 << 63;
+
+/// Bits in one word of the array: an entry sets all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bit {
+pub struct Bits {
     /// Which word, before it is reduced to the words there are.
     pub word: u32,
-    /// Which bit of it.
+    /// Which bits of it: one of the lower half, one of as many above it, so that about one stranger
+    /// in seventy passes.
     pub mask: u64,
 }
 
-const fn bit(hash: u64) -> Bit {
-    Bit { word: hash as u32, mask: 1 << (hash >> 58) }
+/// The bits that follow from [`Key::part`]s.
+#[inline(always)]
+pub const fn bits(part: u64) -> Bits {
+    let hash = fold(part);
+    let mask = 1 << (hash >> 59) | (1 << 31) << (hash >> 54 & 31);
+    Bits { word: (hash >> 20) as u32, mask }
 }
 
-/// The bit of an address.
+/// What the hash of an address, and that of a flow from it, start with.
 #[inline(always)]
-pub const fn address(key: HashKey, address: &Address) -> Bit {
+pub fn part(key: impl Key, address: &Address) -> u64 {
     let (high, low) = address.raw_words();
-    bit(key.hash([high, low]))
+    key.part(0, [high, low])
 }
 
-/// The bit of a prefix of `length`, given an address that is already masked.
+/// The bits of an address.
 #[inline(always)]
-pub const fn prefix(key: HashKey, address: &Address, length: u8) -> Bit {
+pub fn address(key: impl Key, address: &Address) -> Bits {
+    bits(part(key, address))
+}
+
+/// The bits of a prefix of `length`, given an address that is already masked.
+#[inline(always)]
+pub fn prefix(key: impl Key, address: &Address, length: u8) -> Bits {
     let (high, low) = address.raw_words();
-    bit(key.hash([high, low, length as u64]))
+    bits(key.part(0, [high, low, length.into()]))
 }

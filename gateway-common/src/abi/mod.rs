@@ -12,16 +12,17 @@
 //! | `OWN` | address of the router → 1 | user |
 //! | `SOURCE_STATE` | slot → [`SourceState`] | kernel (user clears a slot before it is handed out) |
 //! | `NODES` | slot → [`NodeState`] | kernel |
+//! | `SOURCE_PASSED` | slot → [`Counter`](crate::decide::reason::Counter), per CPU | kernel (as above) |
+//! | `NODE_PASSED` | slot → [`Counter`](crate::decide::reason::Counter), per CPU | kernel |
 //! | `LLN` | 0 → [`Budget`] | kernel |
 //! | `AGENT` | slot → arrival time | kernel |
 //! | `COOKIE_KEYS` | lowest bit of the key's number → [`CookieKey`] | user |
 //! | `COOKIE_NODES` | node → 1: hellos to it need a cookie | user |
 //! | `COOKIES` | slot → uses of a cookie | kernel |
-//! | `ASSOCIATIONS` | [`AssociationKey`] → [`Association`] | kernel |
+//! | `ASSOCIATIONS` | place → [`Association`] | kernel |
 //! | `SEEN` | page → [`Page`](crate::decide::replay::Page) | kernel |
 //! | `DROPS` | interface → [`Drops`](crate::decide::reason::Drops), per CPU | kernel |
 //! | `PASSED` | interface → [`Passed`], per CPU | kernel |
-//! | `SAMPLED` | reason → instant of the next event, per CPU | kernel |
 //! | `EVENTS` | ring of [`Event`] | kernel |
 //!
 //! A map has one writer, so renewing a lease never loses what the kernel remembers, nor the reverse.
@@ -33,10 +34,10 @@ pub use record::*;
 pub use settings::Settings;
 
 /// Grows with every change to a record of this module; the agent replaces the maps of another one.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Names of the pinned maps, as in `/sys/fs/bpf/gateway/`.
-pub const MAPS: [&str; 21] = [
+pub const MAPS: [&str; 22] = [
     "SETTINGS",
     "INTERFACES",
     "CONTROL",
@@ -47,6 +48,8 @@ pub const MAPS: [&str; 21] = [
     "OWN",
     "SOURCE_STATE",
     "NODES",
+    "SOURCE_PASSED",
+    "NODE_PASSED",
     "LLN",
     "AGENT",
     "COOKIE_KEYS",
@@ -56,7 +59,6 @@ pub const MAPS: [&str; 21] = [
     "SEEN",
     "DROPS",
     "PASSED",
-    "SAMPLED",
     "EVENTS",
 ];
 

@@ -1,5 +1,9 @@
 //! Keys and values of the maps.
-use crate::{decide::association::Progress, wire::Address};
+use crate::{
+    decide::association::Progress,
+    hash::{Key, mix},
+    wire::Address,
+};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What the user side may change while programs run.
@@ -58,7 +62,7 @@ pub struct Budget {
     pub bytes_ns: u64,
 }
 
-/// A source's budget and counters.
+/// A source's budget and counters; those of what passed are in `SOURCE_PASSED`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -66,10 +70,6 @@ pub struct Budget {
 pub struct SourceState {
     /// What it has spent.
     pub budget: Budget,
-    /// Packets that passed into the LLN.
-    pub packets: u64,
-    /// Bytes (of IP datagrams) that passed into the LLN.
-    pub bytes: u64,
     /// Packets dropped.
     pub drops: u64,
     /// Packets that nodes sent to it.
@@ -78,6 +78,8 @@ pub struct SourceState {
     pub answer_bytes: u64,
     /// When a packet of it last passed, in ns of the kernel's monotonic clock.
     pub last_seen_ns: u64,
+    /// Zeros, up to a cache line.
+    pub reserved: [u64; 2],
 }
 
 /// What cookies are made with.
@@ -95,7 +97,7 @@ pub struct CookieKey {
     pub made_ns: u64,
 }
 
-/// A node's budget and counters.
+/// A node's budget; what passed to it is counted in `NODE_PASSED`.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
@@ -103,16 +105,14 @@ pub struct CookieKey {
 pub struct NodeState {
     /// Keyed hash of its address; 0 is an unused place.
     pub tag: u64,
-    /// Packets that passed to it.
-    pub packets: u64,
+    /// When a packet last passed to it, in ns of the kernel's monotonic clock.
+    pub last_seen_ns: u64,
     /// Its address.
     pub address: Address,
     /// What has been spent on it.
     pub budget: Budget,
-    /// Bytes (of IP datagrams) that passed to it.
-    pub bytes: u64,
-    /// When a packet last passed to it, in ns of the kernel's monotonic clock.
-    pub last_seen_ns: u64,
+    /// Zeros, up to a cache line.
+    pub reserved: [u64; 2],
 }
 
 /// A UDP flow between a node and a back-end, the same from both sides.
@@ -131,42 +131,77 @@ pub struct AssociationKey {
     pub reserved: u32,
 }
 
-/// What is remembered of a flow.
+impl AssociationKey {
+    /// The keyed hash that finds the flow and its records' marks, given [`filter::part`] of the
+    /// peer's address. Its lowest bit is set, so that it is neither of the two below.
+    #[inline(always)]
+    pub fn tag(&self, key: impl Key, peer: u64) -> u64 {
+        let (high, low) = self.node.raw_words();
+        let ports = u64::from(self.node_port) << 16 | u64::from(self.peer_port);
+        mix(peer.wrapping_add(key.part(2, [high, low, ports]))) | 3
+    }
+}
+
+/// Places where a flow may lie, from the one that its tag gives on.
+pub const ASSOCIATION_WAYS: u32 = 8;
+
+/// What is remembered of a flow: two lines of a cache, of which the first is what packets need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Association {
+    /// Keyed hash of the flow, which replay marks are made from too; [`Association::FREE`] and
+    /// [`Association::TAKEN`] are none.
+    pub tag: u64,
     /// [`Control::generation`] when the lease was last looked up.
     pub generation: u64,
     /// When the lease ends, in ns of the kernel's monotonic clock.
     pub expires_ns: u64,
-    /// The lease's policy.
-    pub policy: u32,
+    /// How far it has come.
+    pub progress: Progress,
     /// Where the source's counters are.
     pub slot: u32,
     /// Where the source's budget is: its own slot, or a shared one inside a prefix.
     pub bucket: u32,
+    /// The lease's policy.
+    pub policy: u16,
     /// Where the node's budget is.
-    pub node: u32,
-    /// Keyed hash of the flow: what replay marks are made from.
-    pub id: u64,
-    /// How far it has come.
-    pub progress: Progress,
+    pub node_slot: u16,
+    /// The epoch of the node's last report.
+    pub confirmed_epoch: u16,
+    /// Zero.
+    pub reserved: u16,
+    /// Lowest sequence number that the node still waits for, by its own report.
+    pub confirmed_next: u64,
+    /// When a packet of it last passed, in ns of the kernel's monotonic clock.
+    pub last_seen_ns: u64,
+    /// The node's address.
+    pub node: Address,
+    /// The back-end's address.
+    pub peer: Address,
+    /// The node's port, host order.
+    pub node_port: u16,
+    /// The back-end's port, host order.
+    pub peer_port: u16,
+    /// Tells ServerHellos apart.
+    pub hello: u32,
     /// Arrival time of the budget for unproven records.
     pub unproven_ns: u64,
     /// Until when conflicts pass (record mode), after one was dropped.
     pub record_mode_until_ns: u64,
-    /// Bytes into the LLN.
-    pub bytes_in: u64,
-    /// Bytes out of the LLN.
-    pub bytes_out: u64,
-    /// Lowest sequence number that the node still waits for, by its own report.
-    pub confirmed_next: u64,
-    /// The epoch of that report.
-    pub confirmed_epoch: u32,
-    /// Tells ServerHellos apart.
-    pub hello: u32,
-    /// When a packet of it last passed.
-    pub last_seen_ns: u64,
+    /// Bytes into the LLN before the back-end's address was proved.
+    pub bytes_in: u32,
+    /// Bytes out of the LLN before the back-end's address was proved.
+    pub bytes_out: u32,
+}
+
+const _: () = assert!(size_of::<Association>() == 128);
+const _: () = assert!(super::NODES_MAX <= 1 << 16 && super::POLICIES_MAX <= 1 << 16);
+
+impl Association {
+    /// The tag of an unused place.
+    pub const FREE: u64 = 0;
+    /// The tag of a place that is being written.
+    pub const TAKEN: u64 = 1;
 }
 
 /// What passed on an interface.

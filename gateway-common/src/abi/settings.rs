@@ -1,6 +1,7 @@
 //! What the configuration means to the kernel: constants of a loaded program.
 use crate::{
     decide::rate::{Limits, Rate},
+    hash::{HashKey, LANES},
     wire::{Address, Prefix, parse::Link},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -42,10 +43,10 @@ pub struct Settings {
     pub seen_mask: u32,
     /// Slots of `SOURCE_STATE` that leases own; shared ones follow.
     pub sources: u32,
-    /// Zero: keeps the words after it aligned.
-    pub reserved: u32,
+    /// Places of `ASSOCIATIONS`, less one.
+    pub associations_mask: u32,
     /// What hashes are keyed with.
-    pub secret: u64,
+    pub key: HashKey,
     /// Budget of each node.
     pub node: Limits,
     /// Budget of the LLN as a whole.
@@ -88,8 +89,8 @@ impl Settings {
         bits_mask: 0,
         seen_mask: 0,
         sources: 1,
-        reserved: 0,
-        secret: 0,
+        associations_mask: 0,
+        key: HashKey { lanes: [0; LANES] },
         node: Limits { packets: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
         lln: Limits { packets: Rate::UNLIMITED, bytes: Rate::UNLIMITED },
         agent: Rate::UNLIMITED,

@@ -4,7 +4,7 @@
 //! One word a slot, and a fixed number of slots, which only valid cookies reach. Two cookies of one
 //! slot push each other out: then one is good for more hellos, never for fewer.
 use super::Cookie;
-use crate::hash::HashKey;
+use crate::hash::Key;
 
 /// Hellos that one cookie is good for: the first and three retransmissions.
 pub const USES_MAX: u64 = 4;
@@ -24,7 +24,7 @@ pub struct Place {
 impl Place {
     /// The place of a cookie.
     #[inline(always)]
-    pub const fn new(key: HashKey, cookie: &Cookie) -> Self {
+    pub fn new(key: impl Key, cookie: &Cookie) -> Self {
         let hash = key.hash([cookie[0], cookie[1], 4]);
         Self { slot: (hash >> 32) as u32 % SLOTS, mark: (hash | (COUNT + 1)) & !COUNT }
     }
@@ -42,10 +42,11 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::HashKey;
 
     #[test]
     fn a_cookie_is_good_for_four_hellos() {
-        let place = Place::new(HashKey(7), &[1, 2]);
+        let place = Place::new(HashKey::new(7), &[1, 2]);
         let mut word = 0;
         for _ in 0..USES_MAX {
             word = place.spend(word).expect("a use is left");
@@ -55,7 +56,8 @@ mod tests {
 
     #[test]
     fn another_cookie_in_the_same_slot_never_shuts_one_out() {
-        let (one, other) = (Place::new(HashKey(7), &[1, 2]), Place::new(HashKey(7), &[3, 2]));
+        let (one, other) =
+            (Place::new(HashKey::new(7), &[1, 2]), Place::new(HashKey::new(7), &[3, 2]));
         let mut word = 0;
         for _ in 0..USES_MAX {
             word = one.spend(word).expect("a use is left");

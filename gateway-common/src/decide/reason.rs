@@ -74,11 +74,13 @@ macro_rules! reasons {
         }
 
         /// Drops by reason: one field each, in order of the reasons' numbers.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
         #[repr(C)]
         pub struct Drops {
             $(#[doc = $text] pub $field: Counter,)*
+            /// When the next event of each reason is due, in ticks of the kernel's clock.
+            pub due_ticks: [u64; DUE],
         }
 
         impl Drops {
@@ -150,7 +152,9 @@ impl Reason {
     }
 }
 
-const _: () = assert!(size_of::<Drops>() == Reason::COUNT * size_of::<Counter>());
+/// One for each reason, and as much as keeps the counters' size a divisor of the whole.
+const DUE: usize = Reason::COUNT.next_multiple_of(2);
+const _: () = assert!(core::mem::offset_of!(Drops, due_ticks) == Reason::COUNT * 16);
 
 #[cfg(test)]
 mod tests {
@@ -162,7 +166,7 @@ mod tests {
             assert_eq!(*reason as usize, number);
             assert_eq!(Reason::from_number(number as u32), Some(*reason));
             assert_eq!(Reason::from_name(reason.name()), Some(*reason));
-            let mut words = [0u64; 2 * Reason::COUNT];
+            let mut words = [0u64; 2 * Reason::COUNT + DUE];
             words[2 * number] = 7;
             let drops = Drops::read_from_bytes(words.as_bytes()).unwrap();
             assert_eq!(drops.of(*reason).packets, 7);

@@ -12,7 +12,7 @@
 //! word that every contender would change next: two CPUs with the same record cannot both win.
 use crate::{
     frame::Frame,
-    hash::HashKey,
+    hash::{Key, fold, mix},
     wire::dtls::{Hello, Record},
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -33,10 +33,6 @@ pub struct Page {
 }
 
 const LAP: u64 = 1 << 63;
-/// Where marks of the same number and the same bytes agree, in whichever incarnation.
-const SAME_RECORD: u64 = TAG | RECORD;
-/// Where marks of the same number in the same incarnation agree.
-const SAME_PAIR: u64 = TAG | INCARNATION;
 const TAG_BITS: u32 = 29;
 const INCARNATION_BITS: u32 = 10;
 const RECORD_BITS: u32 = 24;
@@ -104,13 +100,32 @@ impl Mark {
         incarnation: u32,
         fingerprint: u64,
     ) -> Self {
+        Self::at(Self::place(association, epoch, sequence), sequence, incarnation, fingerprint)
+    }
+
+    /// What tells where the mark lies, before anything is known of the record's bytes.
+    #[inline(always)]
+    pub const fn place(association: u64, epoch: u16, sequence: u64) -> u64 {
         let block = (epoch as u64) << 43 | sequence >> 5;
-        let hash = HashKey(association).hash([block]);
+        mix(association.wrapping_add(block))
+    }
+
+    /// Page and position of a [`Mark::place`].
+    #[inline(always)]
+    pub const fn page(place: u64, sequence: u64) -> (u32, u32) {
+        (place as u32, (sequence as u32 ^ (place >> 59) as u32) % POSITIONS as u32)
+    }
+
+    /// The mark of a record at its [`Mark::place`].
+    #[inline(always)]
+    pub const fn at(place: u64, sequence: u64, incarnation: u32, fingerprint: u64) -> Self {
+        let hash = place;
+        let (page, position) = Self::page(place, sequence);
         let tag = hash >> 30 << (64 - TAG_BITS) >> (64 - TAG_BITS) | 1;
         let incarnation = incarnation as u64 & ((1 << INCARNATION_BITS) - 1);
         Self {
-            page: hash as u32,
-            position: (sequence as u32 ^ (hash >> 59) as u32) % POSITIONS as u32,
+            page,
+            position,
             word: tag << (INCARNATION_BITS + RECORD_BITS)
                 | incarnation << RECORD_BITS
                 | fingerprint >> (64 - RECORD_BITS),
@@ -118,28 +133,32 @@ impl Mark {
     }
 
     /// Compares with the ways of the mark's position, read by `load`.
+    ///
+    /// The ring stands behind the ways of the first one's lap; when all are of one lap, it starts
+    /// the next. What is to be replaced is read again after all others were compared: if it is of
+    /// the lap to come, or the first way has changed, another CPU has stored something unseen.
     #[inline(always)]
     pub fn find(&self, load: impl Fn(usize) -> u64) -> Finding {
         let first = load(0);
-        // the ring stands where the lap changes; a ring of one lap starts the next
-        let (mut way, mut old, mut new) = (0, first, self.word | !first & LAP);
         let mut conflict = false;
-        let mut standing = false;
+        let mut standing = 0;
         let mut i = 0;
         while i < WAYS {
             let mark = if i == 0 { first } else { load(i) };
             let difference = mark ^ self.word;
-            if difference & SAME_RECORD == 0 {
-                return Finding::Replayed;
+            if difference & TAG == 0 {
+                if difference & RECORD == 0 {
+                    return Finding::Replayed;
+                }
+                conflict |= difference & INCARNATION == 0;
             }
-            conflict |= difference & SAME_PAIR == 0;
-            if !standing && (mark ^ first) & LAP != 0 {
-                (way, old, new) = (i, mark, self.word | first & LAP);
-                standing = true;
-            }
+            standing += 1 - ((mark ^ first) >> 63) as usize;
             i += 1;
         }
-        if load(0) != first {
+        let way = standing % WAYS;
+        let lap = if way == 0 { !first & LAP } else { first & LAP };
+        let (old, new) = (load(way), self.word | lap);
+        if old & LAP == lap || load(0) != first {
             return Finding::Moved;
         }
         Finding::New { conflict, way, old, new }
@@ -149,14 +168,13 @@ impl Mark {
 /// The keyed hash of a protected record's length, first eight and last sixteen bytes: explicit
 /// nonce and tag of every AEAD suite of TLS 1.2. `None` for one too short to be protected.
 #[inline(always)]
-pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: HashKey, record: &Record) -> Option<u64> {
+pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: impl Key, record: &Record) -> Option<u64> {
     if record.length < PROTECTED_MIN {
         return None;
     }
     let head = frame.word(record.body)?;
-    let tail = frame.before(record.end, 16)?;
-    let tail = [frame.word(tail)?, frame.word(tail.advance(8)?)?];
-    Some(key.hash([head.wrapping_add(u64::from(record.length)), tail[0], tail[1]]))
+    let (first, last) = frame.address(frame.before(record.end, 16)?)?.raw_words();
+    Some(fold(key.part(0, [head.wrapping_add(u64::from(record.length)), first, last])))
 }
 
 /// The keyed hash of a plaintext ClientHello's random.
@@ -164,7 +182,7 @@ pub fn fingerprint<F: Frame + ?Sized>(frame: &F, key: HashKey, record: &Record) 
 /// Deviation: of the plaintext records only a ClientHello can be told from its like. A back-end
 /// that restarts sends the same ClientKeyExchange and ChangeCipherSpec under the same numbers.
 #[inline(always)]
-pub const fn hello_fingerprint(key: HashKey, hello: &Hello) -> u64 {
+pub fn hello_fingerprint(key: impl Key, hello: &Hello) -> u64 {
     key.hash(hello.random)
 }
 
@@ -173,7 +191,7 @@ pub const fn hello_fingerprint(key: HashKey, hello: &Hello) -> u64 {
 #[inline(always)]
 pub fn opaque_fingerprint<F: Frame + ?Sized>(
     frame: &F,
-    key: HashKey,
+    key: impl Key,
     at: crate::frame::Offset,
     end: crate::frame::Offset,
 ) -> Option<u64> {
@@ -181,13 +199,9 @@ pub fn opaque_fingerprint<F: Frame + ?Sized>(
     if length < 16 {
         return None;
     }
-    let tail = frame.before(end, 16)?;
-    Some(key.hash([
-        frame.word(at)?.wrapping_add(length),
-        frame.word(at.advance(8)?)?,
-        frame.word(tail)?,
-        frame.word(tail.advance(8)?)?,
-    ]))
+    let head = frame.address(at)?.raw_words();
+    let tail = frame.address(frame.before(end, 16)?)?.raw_words();
+    Some(key.hash([head.0.wrapping_add(length), head.1, tail.0, tail.1]))
 }
 
 #[cfg(test)]

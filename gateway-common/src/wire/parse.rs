@@ -2,8 +2,12 @@
 //!
 //! Two calls, because most packets of an attack end between them: a stranger's source is known to
 //! be no one's after the first, and nothing beyond it is worth reading.
-use super::{Address, Malformed, icmp};
-use crate::frame::{Frame, Offset};
+use super::{
+    Address, Malformed,
+    dtls::{RECORD_HEADER, Record, content},
+    icmp,
+};
+use crate::frame::{Frame, Offset, Window};
 use network_types::{
     eth::{EthHdr, EtherType},
     ip::{IpProto, Ipv4Hdr, Ipv6Hdr},
@@ -103,7 +107,8 @@ const VLAN_TAG: usize = 4;
 const HOP_BY_HOP: u8 = IpProto::HopOpt as u8;
 const ROUTING: u8 = IpProto::Ipv6Route as u8;
 const FRAGMENT: u8 = IpProto::Ipv6Frag as u8;
-const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
+/// IPv6 destination options' number: behind them is another header.
+pub const DESTINATION_OPTIONS: u8 = IpProto::Ipv6Opts as u8;
 /// UDP's protocol number.
 pub const UDP: u8 = IpProto::Udp as u8;
 /// TCP's protocol number.
@@ -151,6 +156,125 @@ pub fn network<F: Frame + ?Sized>(frame: &F, link: Link) -> Result<Option<Networ
             _ => Ok(None),
         },
     }
+}
+
+/// What nearly every packet of a flood and of a session is: IPv6 in a frame without or with one
+/// VLAN tag. Read with one question to the frame, where [`network`] asks for each word.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<W> {
+    /// Where the network header starts.
+    pub start: Offset,
+    header: W,
+}
+
+impl<W: Window> Plain<W> {
+    /// Who sent it, or claims to.
+    #[inline(always)]
+    pub fn source(&self) -> Address {
+        self.header.address::<8>()
+    }
+
+    /// To whom.
+    #[inline(always)]
+    pub fn destination(&self) -> Address {
+        self.header.address::<24>()
+    }
+
+    /// First next header.
+    #[inline(always)]
+    pub fn protocol(&self) -> u8 {
+        self.header.byte::<6>()
+    }
+
+    /// Bytes of the IP datagram behind its header.
+    #[inline(always)]
+    pub fn payload_length(&self) -> u16 {
+        self.header.short::<4>()
+    }
+
+    /// The same, to be read again.
+    #[inline(always)]
+    pub fn afresh(&self) -> Self {
+        Self { start: self.start, header: self.header.afresh() }
+    }
+}
+
+/// Bytes of an Ethernet header with a VLAN tag, as far as the second EtherType.
+const TAGGED: usize = EthHdr::LEN + VLAN_TAG;
+/// Bytes of headers that plain packets are read from.
+const PLAIN: usize = TAGGED + Ipv6Hdr::LEN;
+
+/// A header in a window of a frame.
+type Part<'a, F, const N: usize> = <<F as Frame>::Window<'a, PLAIN> as Window>::Part<N>;
+
+/// Reads a packet that [`network`] would read as the same; `None` leaves it to that.
+#[inline(always)]
+pub fn plain<F: Frame + ?Sized>(
+    frame: &F,
+    link: Link,
+) -> Option<Plain<Part<'_, F, { Ipv6Hdr::LEN }>>> {
+    let window = frame.window::<PLAIN>(Offset::START)?;
+    let (start, header) = match link {
+        Link::Ip => (0, window.part::<0, { Ipv6Hdr::LEN }>()),
+        Link::Ethernet => match window.short::<12>() {
+            IPV6 => (EthHdr::LEN, window.part::<{ EthHdr::LEN }, { Ipv6Hdr::LEN }>()),
+            CUSTOMER_TAG if window.short::<16>() == IPV6 => {
+                (TAGGED, window.part::<TAGGED, { Ipv6Hdr::LEN }>())
+            }
+            _ => return None,
+        },
+    };
+    let plain = Plain { start: Offset::START.advance(start)?, header };
+    // what starts with eight zeros is left to those who know IPv4-mapped addresses
+    let ordinary = header.byte::<0>() >> 4 == 6
+        && plain.destination().raw_words().0 != 0
+        && plain.source().raw_words().0 != 0;
+    ordinary.then_some(plain)
+}
+
+/// Ports of a plain packet whose first next header is UDP or TCP.
+#[inline(always)]
+pub fn plain_ports<F: Frame + ?Sized, W: Window>(frame: &F, ip: &Plain<W>) -> Option<Ports> {
+    let window = frame.window::<{ Ipv6Hdr::LEN + 4 }>(ip.start)?;
+    Some(Ports { source: window.short::<40>(), destination: window.short::<42>() })
+}
+
+/// Reads a datagram of a plain packet that is one DTLS record to its end, with epoch and sequence
+/// number in clear; `None` leaves it to [`transport`] and [`super::dtls::record`].
+#[inline(always)]
+pub fn sole_record<F: Frame + ?Sized, W: Window>(
+    frame: &F,
+    ip: &Plain<W>,
+) -> Option<(Ports, Record)> {
+    const HEADERS: usize = Ipv6Hdr::LEN + UdpHdr::LEN + RECORD_HEADER;
+    let window = frame.window::<HEADERS>(ip.start)?;
+    // type:1 | version:2 | epoch:2 | sequence:6 | length:2
+    let (first, last) = (window.word::<48>(), window.word::<53>());
+    let (udp, length) = (window.short::<44>(), last as u16);
+    let content = (first >> 56) as u8;
+    if !(content::CHANGE_CIPHER_SPEC..=content::APPLICATION_DATA).contains(&content)
+        || first >> 40 & 0xff00 != 0xfe00
+        || window.byte::<6>() != UDP
+        || window.short::<4>() != udp
+        || u32::from(length) + (UdpHdr::LEN + RECORD_HEADER) as u32 != u32::from(udp)
+        || length == 0
+    {
+        return None;
+    }
+    let total = Ipv6Hdr::LEN + usize::from(udp);
+    let end = ip.start.advance(total)?;
+    if !frame.holds(ip.start, total as u16) {
+        return None;
+    }
+    let record = Record {
+        content,
+        epoch: (first >> 24) as u16,
+        sequence: last >> 16,
+        length,
+        body: ip.start.advance(HEADERS)?,
+        end,
+    };
+    Some((Ports { source: window.short::<40>(), destination: window.short::<42>() }, record))
 }
 
 #[inline(always)]
@@ -210,20 +334,82 @@ fn ipv4<F: Frame + ?Sized>(frame: &F, start: Offset) -> Result<Network, Malforme
 /// What no receiver would take: a length that contradicts the packet, an endless header chain.
 #[inline(always)]
 pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Malformed> {
+    let mut fields = Fields::NONE;
+    let kind = sort(frame, ip, &mut fields)?;
+    let Fields { ports, at, end } = fields;
+    Ok(match kind {
+        Kind::Udp => Upper::Udp { ports, payload: at, end },
+        Kind::Tcp => Upper::Tcp { ports },
+        Kind::IcmpError => Upper::Icmp { kind: icmp::Kind::Error, body: at },
+        Kind::IcmpEcho => Upper::Icmp { kind: icmp::Kind::Echo, body: at },
+        Kind::IcmpNeighbour => Upper::Icmp { kind: icmp::Kind::Neighbour, body: at },
+        Kind::IcmpOther => Upper::Icmp { kind: icmp::Kind::Other, body: at },
+        Kind::Fragment => Upper::Fragment,
+        Kind::RoutingHeader => Upper::RoutingHeader,
+        Kind::HopByHop => Upper::HopByHop,
+        Kind::Other => Upper::Other,
+    })
+}
+
+/// [`Upper`] without its fields: the kernel's verifier refuses what the compiler makes of fields
+/// that only some variants have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+#[expect(missing_docs, reason = "the variants of `Upper` and `icmp::Kind`")]
+pub enum Kind {
+    Udp,
+    Tcp,
+    IcmpError,
+    IcmpEcho,
+    IcmpNeighbour,
+    IcmpOther,
+    Fragment,
+    RoutingHeader,
+    HopByHop,
+    Other,
+}
+
+/// The fields of [`Upper`], as far as its kind has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// Source and destination port.
+    pub ports: Ports,
+    /// Where the payload or an ICMP message's body starts.
+    pub at: Offset,
+    /// Where the payload ends.
+    pub end: Offset,
+}
+
+impl Fields {
+    /// None of them.
+    pub const NONE: Self =
+        Self { ports: Ports { source: 0, destination: 0 }, at: Offset::START, end: Offset::START };
+}
+
+/// [`transport`] in two parts.
+///
+/// # Errors
+/// As [`transport`].
+#[inline(always)]
+pub fn sort<F: Frame + ?Sized>(
+    frame: &F,
+    ip: &Network,
+    fields: &mut Fields,
+) -> Result<Kind, Malformed> {
     if !frame.holds(ip.start, ip.length) {
         return Err(Malformed::Truncated);
     }
     if ip.fragment {
-        return Ok(Upper::Fragment);
+        return Ok(Kind::Fragment);
     }
     let (mut next, mut at) = (ip.protocol, ip.payload);
     if !ip.v4 {
         let mut known = false;
         for _ in 0..=EXTENSIONS_MAX {
             match next {
-                HOP_BY_HOP => return Ok(Upper::HopByHop),
-                ROUTING => return Ok(Upper::RoutingHeader),
-                FRAGMENT => return Ok(Upper::Fragment),
+                HOP_BY_HOP => return Ok(Kind::HopByHop),
+                ROUTING => return Ok(Kind::RoutingHeader),
+                FRAGMENT => return Ok(Kind::Fragment),
                 DESTINATION_OPTIONS => {
                     let header = need(frame.short(at))?;
                     next = (header >> 8) as u8;
@@ -239,7 +425,7 @@ pub fn transport<F: Frame + ?Sized>(frame: &F, ip: &Network) -> Result<Upper, Ma
             return Err(Malformed::ExtensionChain);
         }
     }
-    upper(frame, ip, next, at)
+    upper(frame, ip, next, at, fields)
 }
 
 #[inline(always)]
@@ -248,7 +434,8 @@ fn upper<F: Frame + ?Sized>(
     ip: &Network,
     protocol: u8,
     at: Offset,
-) -> Result<Upper, Malformed> {
+    fields: &mut Fields,
+) -> Result<Kind, Malformed> {
     // a number: a merged segment's end is further than an offset reaches
     let end = ip.start.get() + usize::from(ip.length);
     match protocol {
@@ -260,16 +447,17 @@ fn upper<F: Frame + ?Sized>(
             if need(at.advance(length))? != end || payload > end {
                 return Err(Malformed::Length);
             }
-            Ok(Upper::Udp { ports: ports((word >> 32) as u32), payload, end })
+            *fields = Fields { ports: ports((word >> 32) as u32), at: payload, end };
+            Ok(Kind::Udp)
         }
         TCP => {
-            let ports = ports(need(frame.half(at))?);
+            fields.ports = ports(need(frame.half(at))?);
             let offset = need(frame.byte(need(at.advance(12))?))?;
             let header = usize::from(offset >> 4) * 4;
             if header < TcpHdr::LEN || at.get() + header > end {
                 return Err(Malformed::Length);
             }
-            Ok(Upper::Tcp { ports })
+            Ok(Kind::Tcp)
         }
         ICMPV4 | ICMPV6 if (protocol == ICMPV4) == ip.v4 => {
             let head = need(frame.half(at))?;
@@ -277,10 +465,15 @@ fn upper<F: Frame + ?Sized>(
             if body.get() > end {
                 return Err(Malformed::Length);
             }
-            let kind = icmp::kind(ip.v4, (head >> 24) as u8, (head >> 16) as u8, ip.hop_limit);
-            Ok(Upper::Icmp { kind, body })
+            fields.at = body;
+            Ok(match icmp::kind(ip.v4, (head >> 24) as u8, (head >> 16) as u8, ip.hop_limit) {
+                icmp::Kind::Error => Kind::IcmpError,
+                icmp::Kind::Echo => Kind::IcmpEcho,
+                icmp::Kind::Neighbour => Kind::IcmpNeighbour,
+                icmp::Kind::Other => Kind::IcmpOther,
+            })
         }
-        _ => Ok(Upper::Other),
+        _ => Ok(Kind::Other),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Is there a lease in force, and does it cover this node and port?
 #![expect(unsafe_code, reason = "associations are shared memory")]
 use crate::{
-    atomic,
+    atomic, flows,
     frame::XdpFrame,
     journal, kernel, maps, settings,
     settle::{Refusal, Verdict},
@@ -16,11 +16,13 @@ use gateway_common::{
         admission::{Lease, Policy},
         association::Progress,
     },
+    hash::Key as _,
     wire::{Address, Prefix},
 };
 
 /// Proof that the source holds a lease in force that covers node and port.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Admitted {
     /// Where the source's counters are.
     pub(crate) slot: u32,
@@ -47,10 +49,13 @@ impl Admitted {
 /// gets: no look-up in a table, no clock.
 #[inline(always)]
 pub(crate) fn may_be_listed(source: &Address) -> bool {
+    maps::is_set(filter::address(settings::key(), source)) || prefix_may_be_listed(source)
+}
+
+/// Whether a prefix of `source` may be in the allow-list.
+#[inline(always)]
+pub(crate) fn prefix_may_be_listed(source: &Address) -> bool {
     let key = settings::key();
-    if maps::is_set(filter::address(key, source)) {
-        return true;
-    }
     let Some(control) = maps::control() else {
         return false;
     };
@@ -153,8 +158,9 @@ pub(crate) fn node_of(node: &Address) -> u32 {
 }
 
 /// What a lease in force gives.
+#[derive(Clone, Copy)]
 #[repr(C)]
-struct Grant {
+pub(crate) struct Grant {
     /// Asked for: the packet's way.
     way: u32,
     expires_ns: u64,
@@ -246,16 +252,19 @@ fn resolve(
     port: u16,
     now: u64,
     side: Side,
-) -> Verdict<(Admitted, Grant)> {
+) -> Verdict<(Admitted, &'static Grant)> {
     let (none, way) = match side {
         Side::Wan => (Reason::NoLease, INWARD),
         Side::Router => (Reason::NoLease, ROUTER),
         Side::Lln => (Reason::NotAdmitted, OUTWARD),
     };
-    let mut grant = Grant { way, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
-    let reason = match admit_look_up(source, node, port.into(), now, &mut grant) {
+    let Some(case) = maps::case() else { return Err(none.into()) };
+    case.grant = Grant { way, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
+    let code = admit_look_up(source, node, port.into(), now, &mut case.grant);
+    let grant = kernel::whole(&case.grant);
+    let reason = match code {
         GRANTED => {
-            let Grant { slot, bucket, node, policy, .. } = grant;
+            let Grant { slot, bucket, node, policy, .. } = *grant;
             return Ok((Admitted { slot, bucket, node, policy, now }, grant));
         }
         EXPIRED => Reason::LeaseExpired,
@@ -281,6 +290,23 @@ pub(crate) struct Associated {
     pub(crate) state: *mut Association,
 }
 
+impl Associated {
+    /// Notes a datagram that passes into the LLN: what an unproven address has sent is what it may
+    /// draw answers with.
+    #[inline(always)]
+    pub(crate) fn passed(&self, length: u16) {
+        let state = self.state;
+        // SAFETY: a live association; its progress is one word.
+        let progress = unsafe { atomic::load((&raw const (*state).progress).cast()) };
+        if !Progress::from_bits(progress).address_proved() {
+            // SAFETY: a word of a map value.
+            unsafe { atomic::add_half(&raw mut (*state).bytes_in, length.into()) };
+        }
+        // SAFETY: as above.
+        unsafe { atomic::store(&raw mut (*state).last_seen_ns, self.admitted.now) };
+    }
+}
+
 /// Which side a packet comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -298,32 +324,53 @@ pub(crate) enum Side {
 pub(crate) fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> Verdict<Associated> {
     let now = kernel::now();
     let generation = maps::control().map_or(0, |control| control.generation);
-    let known = maps::association(key);
-    if let Some(state) = known {
-        // SAFETY: a live entry of the map; every field is a word that is read on its own.
-        let known = unsafe { &*state };
-        if known.generation == generation && now < known.expires_ns {
-            let (slot, bucket) = (known.slot, known.bucket);
-            let (node, policy) = (known.node, known.policy);
-            return Ok(Associated {
-                admitted: Admitted { slot, bucket, node, policy, now },
-                state,
-            });
+    let tag = tag(key);
+    let state = match flows::look_up(tag, key) {
+        Some(state) if is_current(state.as_ptr(), generation, now) => state.as_ptr(),
+        known => {
+            // a node's lease check asks for no port: its back-end's is anyone's
+            let port = if side == Side::Wan { key.node_port } else { 0 };
+            let (admitted, grant) = resolve(&key.peer, &key.node, port, now, side)?;
+            if let Some(state) = known {
+                renew(state.as_ptr(), grant, generation);
+                state.as_ptr()
+            } else {
+                let Some(state) = flows::claim(tag) else {
+                    return Err(admitted.refuse(Reason::Unproven));
+                };
+                open(state, key, side, grant, now);
+                // SAFETY: a place that is ours alone until it is published.
+                unsafe { (*state).generation = generation };
+                flows::publish(state, tag);
+                journal::opened(frame, key);
+                state
+            }
         }
-    }
-    // a node's lease check asks for no port: its back-end's is anyone's
-    let port = if side == Side::Wan { key.node_port } else { 0 };
-    let (admitted, grant) = resolve(&key.peer, &key.node, port, now, side)?;
-    if let Some(state) = known {
-        renew(state, &grant, generation);
-        return Ok(Associated { admitted, state });
-    }
-    open(key, side, &grant, now, generation);
-    journal::opened(frame, key);
-    let Some(state) = maps::association(key) else {
-        return Err(admitted.refuse(Reason::Unproven));
     };
-    Ok(Associated { admitted, state })
+    Ok(Associated { admitted: remembered(state, now), state })
+}
+
+/// Whether an association remembers a lease that is in force.
+#[inline(always)]
+pub(crate) fn is_current(state: *mut Association, generation: u64, now: u64) -> bool {
+    // SAFETY: a live entry of the map; both fields are words that are read on their own.
+    let known = unsafe { &*state };
+    known.generation == generation && now < known.expires_ns
+}
+
+/// The lease that an association remembers.
+#[inline(always)]
+pub(crate) fn remembered(state: *mut Association, now: u64) -> Admitted {
+    // SAFETY: a live entry of the map; every field is read on its own.
+    let known = unsafe { &*state };
+    let (node, policy) = (known.node_slot.into(), known.policy.into());
+    Admitted { slot: known.slot, bucket: known.bucket, node, policy, now }
+}
+
+/// The keyed hash of a flow.
+#[inline(always)]
+pub(crate) fn tag(flow: &AssociationKey) -> u64 {
+    flow.tag(settings::key(), filter::part(settings::key(), &flow.peer))
 }
 
 #[inline(always)]
@@ -332,30 +379,30 @@ fn renew(state: *mut Association, grant: &Grant, generation: u64) {
     // and looks the lease up for itself.
     let state = unsafe { &mut *state };
     state.expires_ns = grant.expires_ns;
-    state.policy = grant.policy;
+    state.policy = grant.policy as u16;
     state.slot = grant.slot;
     state.bucket = grant.bucket;
-    state.node = grant.node;
+    state.node_slot = grant.node as u16;
     // SAFETY: a word of a map value; volatile, so that it is written last.
     unsafe { atomic::store(&raw mut state.generation, generation) };
 }
 
 #[inline(always)]
-fn open(key: &AssociationKey, side: Side, grant: &Grant, now: u64, generation: u64) {
-    let (node, peer) = (key.node.raw_words(), key.peer.raw_words());
-    let ports = u64::from(key.node_port) << 16 | u64::from(key.peer_port);
-    let initiated = side == Side::Lln && !settings::is_dtls_port(key.node_port);
+fn open(state: *mut Association, flow: &AssociationKey, side: Side, grant: &Grant, now: u64) {
+    let initiated = side == Side::Lln && !settings::is_dtls_port(flow.node_port);
     let flags = if initiated { Progress::NODE_INITIATED } else { 0 };
-    let Some(association) = maps::scratch() else {
-        return;
-    };
-    association.generation = generation;
+    // SAFETY: a place that is ours alone until it is published.
+    let association = unsafe { &mut *state };
     association.expires_ns = grant.expires_ns;
-    association.policy = grant.policy;
+    association.policy = grant.policy as u16;
     association.slot = grant.slot;
     association.bucket = grant.bucket;
-    association.node = grant.node;
-    association.id = settings::key().hash([node.0, node.1, peer.0, peer.1, ports]);
+    association.node_slot = grant.node as u16;
+    association.node = flow.node;
+    association.peer = flow.peer;
+    association.node_port = flow.node_port;
+    association.peer_port = flow.peer_port;
+    association.reserved = 0;
     // unlike that of any forgotten association on the same ports
     association.progress = Progress::new((now >> 22) as u32, flags);
     association.unproven_ns = 0;
@@ -366,5 +413,4 @@ fn open(key: &AssociationKey, side: Side, grant: &Grant, now: u64, generation: u
     association.confirmed_epoch = 0;
     association.hello = 0;
     association.last_seen_ns = now;
-    maps::open(key, association);
 }

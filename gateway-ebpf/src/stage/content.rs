@@ -1,59 +1,23 @@
 //! Is it something that a node should get?
-use crate::settings;
-use gateway_common::{
-    decide::Reason,
-    frame::Offset,
-    wire::{
-        icmp,
-        parse::{Network, Ports, Upper},
-    },
-};
+#![expect(unsafe_code, reason = "a function that the verifier walks by itself has a symbol")]
+use super::upper;
+use crate::{frame::XdpFrame, kernel::position, settings};
+use aya_ebpf::bindings::xdp_md;
+use gateway_common::{decide::Reason, frame::Offset, wire::dtls};
 
 /// CoAP without DTLS (RFC 7252 §6.1).
 pub(crate) const COAP_PORT: u16 = 5683;
 
-/// What an admitted source sends to a node.
-pub(crate) enum Content {
-    /// A UDP datagram to judge record by record.
-    Datagram {
-        /// Ports.
-        ports: Ports,
-        /// Where its payload starts.
-        payload: Offset,
-        /// Where it ends.
-        end: Offset,
-    },
-    /// A segment to a mapped port, which ends at the router: no frame on the radio follows from it
-    /// as such, so that neither the LLN's limit of size nor its budgets apply.
-    Segment {
-        /// The port that the lease must cover.
-        port: u16,
-    },
-    /// An echo: lease and rate alone decide on it.
-    Echo,
-}
-
-/// Sorts out what no node should get. UDP ports are the association's matter: a node that spoke
-/// first chose its own.
+/// Why a node should not get a packet of this kind, whoever sends it.
 #[inline(always)]
-pub(crate) fn inspect(ip: &Network, upper: &Upper) -> Result<Content, Reason> {
-    if let Upper::Tcp { ports } = *upper
-        && settings::is_mapped_port(ports.destination)
-    {
-        return Ok(Content::Segment { port: ports.destination });
-    }
-    if ip.length > settings::max_datagram() {
-        return Err(Reason::Oversize);
-    }
-    match *upper {
-        Upper::Udp { ports, payload, end } => Ok(Content::Datagram { ports, payload, end }),
-        Upper::Tcp { .. } => Err(Reason::TcpPort),
-        Upper::Icmp { kind: icmp::Kind::Echo, .. } => Ok(Content::Echo),
-        Upper::Icmp { .. } => Err(Reason::IcmpType),
-        Upper::Fragment => Err(Reason::Fragment),
-        Upper::RoutingHeader => Err(Reason::RoutingHeader),
-        Upper::HopByHop => Err(Reason::HopByHop),
-        Upper::Other => Err(Reason::Protocol),
+pub(crate) fn refuse(kind: u32) -> Reason {
+    match kind {
+        upper::TCP => Reason::TcpPort,
+        upper::FRAGMENT => Reason::Fragment,
+        upper::ROUTING_HEADER => Reason::RoutingHeader,
+        upper::HOP_BY_HOP => Reason::HopByHop,
+        upper::OTHER => Reason::Protocol,
+        _ => Reason::IcmpType,
     }
 }
 
@@ -67,4 +31,18 @@ pub(crate) fn service(port: u16) -> Result<(), Reason> {
     } else {
         Err(Reason::UdpPort)
     }
+}
+
+/// Whether a datagram's payload starts with a DTLS record.
+#[inline(always)]
+pub(crate) fn is_dtls(frame: &XdpFrame, payload: Offset, end: Offset) -> bool {
+    content_is_dtls(frame.context(), payload.get(), end.get()) != 0
+}
+
+/// A global function in the kernel too: what it reads of the record takes a stack of its own.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn content_is_dtls(ctx: *mut xdp_md, payload: usize, end: usize) -> u32 {
+    let frame = XdpFrame::of(ctx);
+    u32::from(dtls::record(&frame, position(payload), position(end)).is_some())
 }

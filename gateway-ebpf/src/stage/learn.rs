@@ -7,6 +7,7 @@ use gateway_common::{
     abi::Association,
     decide::{Reason, association::Progress, size},
     frame::Offset,
+    hash::Key as _,
     wire::dtls::{self, Hello, Layout, Record, content, handshake},
 };
 
@@ -110,10 +111,10 @@ fn confirm(state: *mut Association, report: dtls::Report) {
     // SAFETY: a live association; each word is written on its own, the number first to nothing,
     // so that no reader pairs it with the other epoch.
     let state = unsafe { &mut *state };
-    if state.confirmed_epoch != u32::from(report.epoch) {
+    if state.confirmed_epoch != report.epoch {
         // SAFETY: a word of a map value.
         unsafe { atomic::store(&raw mut state.confirmed_next, 0) };
-        state.confirmed_epoch = report.epoch.into();
+        state.confirmed_epoch = report.epoch;
     }
     if report.next > state.confirmed_next {
         // SAFETY: as above.
@@ -126,17 +127,17 @@ fn confirm(state: *mut Association, report: dtls::Report) {
 pub(crate) fn answer(flow: &Associated, length: u16) -> Result<(), Reason> {
     // SAFETY: a live association; words that are read on their own.
     let state = unsafe { &*flow.state };
+    let (received, sent) = (state.bytes_in.into(), state.bytes_out.into());
     // SAFETY: a word of a map value.
-    let received = unsafe { atomic::load(&raw const state.bytes_in) };
-    // SAFETY: as above.
-    let sent = unsafe { atomic::load(&raw const state.bytes_out) };
-    // SAFETY: as above.
     let progress = unsafe { atomic::load((&raw const state.progress).cast()) };
     let proved = Progress::from_bits(progress).address_proved();
-    if !proved && !size::may_answer(received, sent, length.into()) {
+    if proved {
+        return Ok(());
+    }
+    if !size::may_answer(received, sent, length.into()) {
         return Err(Reason::Amplification);
     }
     // SAFETY: as above.
-    unsafe { atomic::add(&raw mut (*flow.state).bytes_out, length.into()) };
+    unsafe { atomic::add_half(&raw mut (*flow.state).bytes_out, length.into()) };
     Ok(())
 }

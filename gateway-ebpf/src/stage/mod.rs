@@ -6,3 +6,4 @@ pub(crate) mod learn;
 pub(crate) mod related;
 pub(crate) mod replay;
 pub(crate) mod ring;
+pub(crate) mod upper;

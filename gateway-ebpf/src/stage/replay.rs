@@ -131,8 +131,9 @@ extern "C" fn replay_leave(
     PASSED
 }
 
+/// How far an association has come.
 #[inline(always)]
-fn progress(state: *const Association) -> Progress {
+pub(crate) fn progress(state: *const Association) -> Progress {
     // SAFETY: callers pass a live association; its progress is one word.
     Progress::from_bits(unsafe { atomic::load((&raw const (*state).progress).cast()) })
 }
@@ -193,7 +194,7 @@ fn gate(
             let next = unsafe { (*state).confirmed_next };
             // a new association's Finished counts from zero again, whatever the last one reached
             let of_this = progress.judges_conflicts(record);
-            if of_this && stale(epoch as u16, next, record.epoch, record.sequence) {
+            if of_this && stale(epoch, next, record.epoch, record.sequence) {
                 return Err(Reason::ReplayStale);
             }
             Ok(())
@@ -218,7 +219,7 @@ fn mark(
 ) -> Result<(), Reason> {
     let key = settings::key();
     // SAFETY: a live association; a word that never changes.
-    let id = unsafe { (*state).id };
+    let id = unsafe { (*state).tag };
     match layout {
         Layout::Clear(record) if record.epoch > 0 => {
             let Some(print) = fingerprint(frame, key, record) else { return Err(Reason::NotDtls) };
@@ -238,7 +239,7 @@ fn mark(
             };
             // hidden numbers: the bytes are the number; by node, since a connection ID may move
             // SAFETY: a live association; a word that is read on its own.
-            let node = unsafe { (*state).node };
+            let node = unsafe { (*state).node_slot };
             *left = Mark::new(node.into(), 0, print & 0xffff_ffff_ffff, 0, print);
         }
     }

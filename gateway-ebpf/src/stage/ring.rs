@@ -3,7 +3,7 @@
 //! Global functions in the kernel too, which the verifier walks once each instead of once for
 //! every record of every shape of datagram; they take and return numbers for that reason.
 #![expect(unsafe_code, reason = "marks are shared memory")]
-use crate::{atomic, maps};
+use crate::{atomic, kernel, maps};
 use gateway_common::decide::replay::{Finding, Mark, WAYS};
 
 /// Whether a record was seen.
@@ -21,16 +21,53 @@ pub(crate) enum Seen {
 const TRIES: usize = 4;
 
 const NEW: u32 = 0;
-const CONFLICT: u32 = 1;
 const REPLAYED: u32 = 2;
+
+/// A mark that was not there, and the word that it goes to if nothing has changed by then.
+pub(crate) struct Gap {
+    word: *mut u64,
+    pub(crate) old: u64,
+    pub(crate) new: u64,
+}
+
+/// Touches the marks of a position, which are seldom in a cache: they are on their way while the
+/// record's association is looked for.
+#[inline(always)]
+pub(crate) fn touch((page, position): (u32, u32)) -> Option<*mut u64> {
+    let marks = maps::marks(page, position)?;
+    kernel::fixed(way_of(marks, 0));
+    Some(marks)
+}
+
+/// Looks for a mark on the straight path; `Err` unless it is simply new.
+#[inline(always)]
+pub(crate) fn gap(mark: &Mark, marks: *mut u64) -> Result<Gap, Seen> {
+    match mark.find(|way| way_of(marks, way)) {
+        Finding::Replayed => Err(Seen::Replayed),
+        Finding::New { conflict: false, way, old, new } => {
+            // SAFETY: `marks` starts a position's ways and `way` is one of them.
+            Ok(Gap { word: unsafe { marks.add(way % WAYS) }, old, new })
+        }
+        Finding::New { conflict: true, .. } | Finding::Moved => Err(Seen::Conflict),
+    }
+}
+
+/// Leaves the mark in its gap; `false` if another CPU left the same one meanwhile.
+#[inline(always)]
+pub(crate) fn fill(mark: &Mark, gap: &Gap) -> bool {
+    // SAFETY: an aligned word of a map value. Whoever left a mark here changed this very word.
+    let filled = unsafe { atomic::replace(gap.word, gap.old, gap.new) };
+    filled || leave(mark)
+}
 
 /// Looks for a mark; nothing changes.
 #[inline(always)]
 pub(crate) fn find(mark: &Mark) -> Seen {
-    match ring_find(mark.page, mark.position, mark.word) {
-        NEW => Seen::No,
-        CONFLICT => Seen::Conflict,
-        _ => Seen::Replayed,
+    let Some(marks) = maps::marks(mark.page, mark.position) else { return Seen::Replayed };
+    match mark.find(|way| way_of(marks, way)) {
+        Finding::Replayed => Seen::Replayed,
+        Finding::New { conflict: true, .. } => Seen::Conflict,
+        Finding::New { .. } | Finding::Moved => Seen::No,
     }
 }
 
@@ -38,17 +75,6 @@ pub(crate) fn find(mark: &Mark) -> Seen {
 #[inline(always)]
 pub(crate) fn leave(mark: &Mark) -> bool {
     ring_leave(mark.page, mark.position, mark.word) == NEW
-}
-
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn ring_find(page: u32, position: u32, word: u64) -> u32 {
-    let Some(marks) = maps::marks(page, position) else { return REPLAYED };
-    match (Mark { page, position, word }).find(|way| way_of(marks, way)) {
-        Finding::Replayed => REPLAYED,
-        Finding::New { conflict: true, .. } => CONFLICT,
-        Finding::New { .. } | Finding::Moved => NEW,
-    }
 }
 
 #[unsafe(no_mangle)]

@@ -224,8 +224,8 @@ fn row(entry: &Entry, live: Option<&sources::Source>) -> Vec<String> {
             .map_or_else(|_| String::from("lapsed"), |left| format!("in {}", show::span(left))),
     };
     let counts = live.map(|live| {
-        let state = &live.state;
-        [state.packets.to_string(), show::bytes(state.bytes), state.drops.to_string()]
+        let (state, passed) = (&live.state, live.passed);
+        [passed.packets.to_string(), show::bytes(passed.bytes), state.drops.to_string()]
     });
     let [packets, volume, drops] = counts.unwrap_or_else(|| ["-", "-", "-"].map(String::from));
     vec![

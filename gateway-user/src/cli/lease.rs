@@ -58,8 +58,8 @@ fn list(context: &Context) -> anyhow::Result<()> {
 
 fn row(lease: &View, live: Option<&sources::Source>) -> Vec<String> {
     let counts = live.map(|live| {
-        let state = &live.state;
-        [state.packets.to_string(), show::bytes(state.bytes), state.drops.to_string()]
+        let passed = live.passed;
+        [passed.packets.to_string(), show::bytes(passed.bytes), live.state.drops.to_string()]
     });
     let [packets, volume, drops] = counts.unwrap_or_else(|| ["-", "-", "-"].map(String::from));
     let left = show::span(Duration::from_secs(lease.expires_in));
@@ -78,11 +78,10 @@ fn row(lease: &View, live: Option<&sources::Source>) -> Vec<String> {
 }
 
 fn value(lease: &View, live: Option<&sources::Source>) -> Value {
-    let state = live.map(|live| &live.state);
     let mut value = json!({
-        "packets": state.map(|state| state.packets),
-        "bytes": state.map(|state| state.bytes),
-        "drops": state.map(|state| state.drops),
+        "packets": live.map(|live| live.passed.packets),
+        "bytes": live.map(|live| live.passed.bytes),
+        "drops": live.map(|live| live.state.drops),
     });
     if let (Value::Object(all), Value::Object(lease)) = (&mut value, json!(lease)) {
         all.extend(lease);

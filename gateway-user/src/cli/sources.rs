@@ -1,8 +1,15 @@
 //! `gateway sources`.
 use super::{Context, show};
-use crate::dataplane::{Maps, clock, maps::named, table};
+use crate::dataplane::{
+    Maps, clock,
+    maps::{named, total},
+    table,
+};
 use clap::{Args, ValueEnum};
-use gateway_common::{abi::SourceState, decide::admission::Lease};
+use gateway_common::{
+    abi::SourceState,
+    decide::{admission::Lease, reason::Counter},
+};
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -30,11 +37,12 @@ pub(super) struct Source {
     pub(super) source: IpNet,
     pub(super) lease: Lease,
     pub(super) state: SourceState,
+    pub(super) passed: Counter,
 }
 
 /// Every entry in force.
 pub(super) fn read(maps: &Maps) -> anyhow::Result<Vec<Source>> {
-    let states = maps.source_state()?;
+    let (states, passed) = (maps.source_state()?, maps.source_passed()?);
     let mut leases = Vec::new();
     for entry in maps.sources()?.iter() {
         let (address, lease) = entry.map_err(named("SOURCES"))?;
@@ -50,7 +58,8 @@ pub(super) fn read(maps: &Maps) -> anyhow::Result<Vec<Source>> {
         .into_iter()
         .map(|(source, lease)| {
             let state = states.get(&lease.slot, 0).map_err(named("SOURCE_STATE"))?.0;
-            Ok(Source { source, lease, state })
+            let passed = total(&passed, lease.slot).map_err(named("SOURCE_PASSED"))?;
+            Ok(Source { source, lease, state, passed })
         })
         .collect()
 }
@@ -60,8 +69,8 @@ impl Source {
         let state = &self.state;
         vec![
             name(&self.source),
-            state.packets.to_string(),
-            show::bytes(state.bytes),
+            self.passed.packets.to_string(),
+            show::bytes(self.passed.bytes),
             state.drops.to_string(),
             state.answers.to_string(),
             show::bytes(state.answer_bytes),
@@ -83,8 +92,8 @@ impl Source {
         let state = &self.state;
         json!({
             "source": name(&self.source),
-            "packets": state.packets,
-            "bytes": state.bytes,
+            "packets": self.passed.packets,
+            "bytes": self.passed.bytes,
             "drops": state.drops,
             "answers": state.answers,
             "answer_bytes": state.answer_bytes,
@@ -105,8 +114,8 @@ impl Sources {
         sources.sort_by_key(|source| source.source);
         match self.sort {
             Order::Address => {}
-            Order::Packets => sources.sort_by_key(|source| u64::MAX - source.state.packets),
-            Order::Bytes => sources.sort_by_key(|source| u64::MAX - source.state.bytes),
+            Order::Packets => sources.sort_by_key(|source| u64::MAX - source.passed.packets),
+            Order::Bytes => sources.sort_by_key(|source| u64::MAX - source.passed.bytes),
             Order::Drops => sources.sort_by_key(|source| u64::MAX - source.state.drops),
         }
         if self.top > 0 {

@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
     let settings = maps.settings()?;
     let counts = count::read(&maps)?;
     let entries = (maps.sources()?.keys().count(), maps.prefixes()?.keys().count());
-    let associations = maps.associations()?.keys().count();
+    let associations = maps.associations_in_use()?;
     let guarded = cookies::guarded(&maps)?;
     let mapping = connections::ask(context).ok();
     let mut text = show::table(

@@ -179,17 +179,21 @@ const fn throttle(rate: PerSecond, burst: u64) -> Rate {
 fn replay(file: &file::Replay) -> Result<Replay, Fault> {
     let modes =
         [("pair", ReplayMode::Pair), ("record", ReplayMode::Record), ("off", ReplayMode::Off)];
-    let pages = number("replay.pages", file.pages, 16..=1 << 20)?;
-    if !pages.is_power_of_two() {
-        let (below, above) = (pages.next_power_of_two() / 2, pages.next_power_of_two());
-        let allowed = format!("expected a power of two such as {below} or {above}");
-        return Err(Fault::new("replay.pages", Invalid::new(pages, allowed)));
-    }
     Ok(Replay {
         mode: choice("replay.mode", &file.mode, &modes)?,
-        pages,
-        associations: number("replay.associations", file.associations, 1024..=1 << 22)?,
+        pages: power_of_two("replay.pages", file.pages, 16..=1 << 20)?,
+        associations: power_of_two("replay.associations", file.associations, 1024..=1 << 22)?,
     })
+}
+
+fn power_of_two(key: &str, value: i64, range: RangeInclusive<i64>) -> Result<u32, Fault> {
+    let number = number(key, value, range)?;
+    if !number.is_power_of_two() {
+        let (below, above) = (number.next_power_of_two() / 2, number.next_power_of_two());
+        let allowed = format!("expected a power of two such as {below} or {above}");
+        return Err(Fault::new(key, Invalid::new(number, allowed)));
+    }
+    Ok(number)
 }
 
 fn state(file: &file::State) -> Result<State, Fault> {

@@ -4,7 +4,7 @@ use super::{
     links::{self, Link},
     maps::named,
     object::{self, Capacity},
-    pins,
+    pins, table,
 };
 use aya::{
     Ebpf,
@@ -14,7 +14,10 @@ use aya::{
         xdp::{XdpLink, XdpLinkId},
     },
 };
-use gateway_common::abi::{self, INTERFACES_MAX, Interface, Settings};
+use gateway_common::{
+    abi::{self, INTERFACES_MAX, Interface, Settings},
+    hash::HashKey,
+};
 use std::{fs, io, path::Path};
 
 /// Which side of the router an interface is on.
@@ -141,8 +144,8 @@ pub fn start(
     let present = present(pins);
     let fits = present.as_ref().is_some_and(|present| present.1 == plan.capacity);
     let renewed = pins.exist() && !fits;
-    let (home, secret) = match &present {
-        Some((settings, _)) if fits => (pins.clone(), settings.secret),
+    let (home, key) = match &present {
+        Some((settings, _)) if fits => (pins.clone(), settings.key),
         _ if renewed => {
             pins.next().remove()?;
             (pins.next(), random()?)
@@ -150,7 +153,7 @@ pub fn start(
         _ => (pins.clone(), random()?),
     };
     home.create()?;
-    let mut settings = Settings { abi: abi::VERSION, secret, ..plan.settings };
+    let mut settings = Settings { abi: abi::VERSION, key, ..plan.settings };
     plan.capacity.apply(&mut settings);
     let maps = prepare(&home, &settings, &plan.capacity)?;
     install(&maps)?;
@@ -167,6 +170,8 @@ pub fn start(
         running.attached.push(attached);
         running.objects.push(object);
     }
+    // what flows remember of their leases was found by the programs before these
+    table::renew(&maps)?;
     running.released = release(pins, &maps, &places)?;
     if renewed {
         adopt(pins, &home)?;
@@ -178,12 +183,11 @@ pub fn start(
 fn present(pins: &Pins) -> Option<(Settings, Capacity)> {
     let maps = Maps::open(pins).ok()?;
     let settings = maps.settings().ok()?;
-    let associations = maps.data("ASSOCIATIONS").ok()?.info().ok()?.max_entries();
-    Some((settings, Capacity::of(&settings, associations)))
+    Some((settings, Capacity::of(&settings)))
 }
 
-fn random() -> Result<u64> {
-    getrandom::u64().map_err(Error::Random)
+fn random() -> Result<HashKey> {
+    getrandom::u64().map(HashKey::new).map_err(Error::Random)
 }
 
 /// Makes (or finds) the pinned maps and writes the settings for everyone to read.

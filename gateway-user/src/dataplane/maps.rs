@@ -3,8 +3,7 @@ use super::{Error, Pins, Plain, Result};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, RingBuf};
 use gateway_common::{
     abi::{
-        self, Association, AssociationKey, Control, Interface, NodeState, Passed, PrefixKey,
-        Settings, SourceState,
+        self, Association, Control, Interface, NodeState, Passed, PrefixKey, Settings, SourceState,
     },
     decide::{
         admission::{Lease, Policy},
@@ -175,7 +174,23 @@ impl Maps {
         self.table("POLICIES")
     }
 
-    /// Sources' counters and budgets.
+    /// What passed of each source, on each CPU.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn source_passed(&self) -> Result<PerCpu<Counter>> {
+        self.per_cpu("SOURCE_PASSED")
+    }
+
+    /// What passed to a node's slot, summed over CPUs.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn node_passed(&self, slot: u32) -> Result<Counter> {
+        total(&self.per_cpu("NODE_PASSED")?, slot).map_err(named("NODE_PASSED"))
+    }
+
+    /// Sources' other counters and budgets.
     ///
     /// # Errors
     /// [`Error::Map`].
@@ -183,7 +198,7 @@ impl Maps {
         self.table("SOURCE_STATE")
     }
 
-    /// Nodes' counters and budgets.
+    /// Nodes and their budgets.
     ///
     /// # Errors
     /// [`Error::Map`].
@@ -195,8 +210,22 @@ impl Maps {
     ///
     /// # Errors
     /// [`Error::Map`].
-    pub fn associations(&self) -> Result<Index<AssociationKey, Association>> {
-        self.index("ASSOCIATIONS")
+    pub fn associations(&self) -> Result<Table<Association>> {
+        self.table("ASSOCIATIONS")
+    }
+
+    /// How many flows there are.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn associations_in_use(&self) -> Result<usize> {
+        let table = self.associations()?;
+        let mut used = 0;
+        for place in 0..table.len() {
+            let tag = table.get(&place, 0).map_err(named("ASSOCIATIONS"))?.0.tag;
+            used += usize::from(tag > Association::TAKEN);
+        }
+        Ok(used)
     }
 
     /// The ring of sampled drops.
@@ -206,6 +235,14 @@ impl Maps {
     pub fn events(&self) -> Result<RingBuf<MapData>> {
         RingBuf::try_from(self.map("EVENTS")?).map_err(named("EVENTS"))
     }
+}
+
+/// A counter, summed over CPUs.
+///
+/// # Errors
+/// That of the look-up.
+pub fn total(counters: &PerCpu<Counter>, slot: u32) -> core::result::Result<Counter, MapError> {
+    Ok(sum(counters.get(&slot, 0)?.iter().map(|counter| counter.0)))
 }
 
 /// The sum of records that are nothing but counters.

@@ -14,7 +14,7 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), 
 pub struct Capacity {
     /// Addresses in the allow-list.
     pub sources: u32,
-    /// Associations.
+    /// Associations, a power of two.
     pub associations: u32,
     /// Pages of replay marks, a power of two.
     pub pages: u32,
@@ -32,10 +32,11 @@ impl Default for Capacity {
 
 impl Capacity {
     /// Sizes of the maps that depend on it.
-    pub fn sizes(&self) -> [(&'static str, u32); 5] {
+    pub fn sizes(&self) -> [(&'static str, u32); 6] {
         [
             ("SOURCES", self.sources),
             ("SOURCE_STATE", self.sources.saturating_add(abi::SHARED_SLOTS)),
+            ("SOURCE_PASSED", self.sources),
             ("BITS", filter::words(self.sources)),
             ("ASSOCIATIONS", self.associations),
             ("SEEN", self.pages),
@@ -47,11 +48,16 @@ impl Capacity {
         settings.sources = self.sources;
         settings.bits_mask = filter::words(self.sources) - 1;
         settings.seen_mask = self.pages - 1;
+        settings.associations_mask = self.associations - 1;
     }
 
     /// What settings were made with.
-    pub fn of(settings: &Settings, associations: u32) -> Self {
-        Self { sources: settings.sources, associations, pages: settings.seen_mask + 1 }
+    pub fn of(settings: &Settings) -> Self {
+        Self {
+            sources: settings.sources,
+            associations: settings.associations_mask + 1,
+            pages: settings.seen_mask + 1,
+        }
     }
 }
 

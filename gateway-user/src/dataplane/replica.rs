@@ -12,8 +12,7 @@ use aya::{
 };
 use gateway_common::{
     abi::{
-        self, Association, AssociationKey, Budget, Control, CookieKey, NodeState, PrefixKey,
-        Settings, SourceState,
+        self, Association, Budget, Control, CookieKey, NodeState, PrefixKey, Settings, SourceState,
     },
     decide::{
         Reason,
@@ -86,9 +85,7 @@ impl Replica {
         let mut settings = live.settings()?;
         settings.interface = place;
         settings.raw_ip = raw_ip.into();
-        let associations =
-            live.data("ASSOCIATIONS")?.info().map_err(super::maps::named("ASSOCIATIONS"))?;
-        let copy = Self::new(&settings, &Capacity::of(&settings, associations.max_entries()))?;
+        let copy = Self::new(&settings, &Capacity::of(&settings))?;
         copy.table::<Control>(live, "CONTROL")?;
         copy.table::<u64>(live, "BITS")?;
         copy.table::<Policy>(live, "POLICIES")?;
@@ -96,6 +93,7 @@ impl Replica {
         copy.table::<NodeState>(live, "NODES")?;
         copy.table::<Budget>(live, "LLN")?;
         copy.table::<u64>(live, "AGENT")?;
+        copy.table::<Association>(live, "ASSOCIATIONS")?;
         copy.table::<Page>(live, "SEEN")?;
         copy.table::<CookieKey>(live, "COOKIE_KEYS")?;
         copy.table::<u64>(live, "COOKIES")?;
@@ -103,7 +101,6 @@ impl Replica {
         copy.index::<Address, Lease>(live, "SOURCES")?;
         copy.index::<PrefixKey, Lease>(live, "PREFIXES")?;
         copy.index::<Address, u32>(live, "OWN")?;
-        copy.index::<AssociationKey, Association>(live, "ASSOCIATIONS")?;
         Ok(copy)
     }
 

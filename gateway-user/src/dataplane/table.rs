@@ -6,17 +6,18 @@
 //! store of leases open.
 use super::{
     Error, Maps, Plain, Result,
-    bits::{self, Bits},
-    maps::{Index, Table, named},
+    bits::{Bit, Bits},
+    maps::{Index, PerCpu, Table, named},
     slots::Slots,
 };
+use aya::maps::{MapError, PerCpuValues};
 use gateway_common::{
     abi::{Control, PREFIX_LENGTHS_MAX, PREFIXES_MAX, PrefixKey, Settings, SourceState, filter},
     decide::{
         admission::{Lease, NODES_MAX, PORTS_MAX, Policy},
         rate::Limits,
+        reason::Counter,
     },
-    hash::HashKey,
     wire::{Address, Prefix},
 };
 use ipnet::IpNet;
@@ -82,6 +83,7 @@ pub struct Grants {
     prefixes: Index<PrefixKey, Lease>,
     policies: Table<Policy>,
     state: Table<SourceState>,
+    passed: PerCpu<Counter>,
     /// What the maps hold: this process writes them under the allow-list's lock.
     leases: HashMap<Place, Lease>,
     /// Policies in use, and by how many leases.
@@ -129,11 +131,12 @@ impl Grants {
         let mut grants = Self {
             settings: maps.settings()?,
             control: maps.table("CONTROL")?,
-            bits: Bits::new(maps.table("BITS")?),
+            bits: Bits::new(maps.table("BITS")?)?,
             sources: maps.sources()?,
             prefixes: maps.prefixes()?,
             policies: maps.policies()?,
             state: maps.source_state()?,
+            passed: maps.source_passed()?,
             leases: HashMap::new(),
             used: BTreeMap::new(),
             slots: Slots::new(core::iter::empty()),
@@ -191,8 +194,9 @@ impl Grants {
         }
         if !gone.is_empty() {
             self.bits.rebuild()?;
-            self.announce_lengths()?;
         }
+        // even if nothing changed: whoever wrote before may have been killed in between
+        self.announce_lengths()?;
         if written > 0 || !gone.is_empty() {
             self.bump()?;
         }
@@ -330,8 +334,7 @@ impl Grants {
     fn slot(&mut self, place: &Place) -> Result<u32> {
         if let Some(slot) = self.slots.back_again(place) {
             let budget = self.state.get(&slot, 0).map_err(named("SOURCE_STATE"))?.0.budget;
-            let state = Plain(SourceState { budget, ..SourceState::default() });
-            self.state.set(slot, state, 0).map_err(named("SOURCE_STATE"))?;
+            self.reset(slot, SourceState { budget, ..SourceState::default() })?;
             return Ok(slot);
         }
         let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
@@ -342,20 +345,29 @@ impl Grants {
         } else {
             self.slots.longest_free().ok_or_else(|| self.no_room())?
         };
-        let clean = Plain(SourceState::default());
-        self.state.set(slot, clean, 0).map_err(named("SOURCE_STATE"))?;
+        self.reset(slot, SourceState::default())?;
         Ok(slot)
     }
 
-    fn bit(&self, place: &Place) -> bits::Bit {
-        let key = HashKey(self.settings.secret);
-        let bit = match place {
+    fn reset(&mut self, slot: u32, state: SourceState) -> Result<()> {
+        self.state.set(slot, Plain(state), 0).map_err(named("SOURCE_STATE"))?;
+        let passed = self.passed.get(&slot, 0).map_err(named("SOURCE_PASSED"))?;
+        let zeros: Vec<_> = passed.iter().map(|_| Plain(Counter::default())).collect();
+        PerCpuValues::try_from(zeros)
+            .map_err(MapError::IoError)
+            .and_then(|zeros| self.passed.set(slot, zeros, 0))
+            .map_err(named("SOURCE_PASSED"))
+    }
+
+    fn bit(&self, place: &Place) -> Bit {
+        let key = self.settings.key;
+        let filter::Bits { word, mask } = match place {
             Place::Address(address) => filter::address(key, address),
             Place::Prefix(prefix) => {
                 filter::prefix(key, &prefix.address, u8::try_from(prefix.length).unwrap_or(128))
             }
         };
-        (bit.word & self.settings.bits_mask, bit.mask)
+        (word & self.settings.bits_mask, mask)
     }
 
     /// Tells the programs which prefix lengths there are, longest first.
@@ -381,19 +393,32 @@ impl Grants {
             *place = *length;
         }
         control.prefix_count = lengths.len() as u32;
-        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))
+        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))?;
+        self.bits.tell_of_prefixes(!lengths.is_empty())
     }
 
     fn bump(&mut self) -> Result<()> {
-        let mut control = self.control.get(&0, 0).map_err(named("CONTROL"))?.0;
-        control.generation += 1;
-        self.control.set(0, Plain(control), 0).map_err(named("CONTROL"))
+        bump(&mut self.control)
     }
 }
 
-fn is_full(error: &aya::maps::MapError) -> bool {
+/// Has every association ask for its lease again.
+///
+/// # Errors
+/// [`Error::Map`].
+pub fn renew(maps: &Maps) -> Result<()> {
+    bump(&mut maps.table("CONTROL")?)
+}
+
+fn bump(control: &mut Table<Control>) -> Result<()> {
+    let mut record = control.get(&0, 0).map_err(named("CONTROL"))?.0;
+    record.generation += 1;
+    control.set(0, Plain(record), 0).map_err(named("CONTROL"))
+}
+
+fn is_full(error: &MapError) -> bool {
     const E2BIG: i32 = nix::libc::E2BIG;
-    matches!(error, aya::maps::MapError::SyscallError(call)
+    matches!(error, MapError::SyscallError(call)
         if call.io_error.raw_os_error() == Some(E2BIG))
 }
 

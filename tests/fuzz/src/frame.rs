@@ -14,7 +14,7 @@ use gateway_common::{
 
 /// Records in a datagram that the kernel looks at.
 const RECORDS_MAX: usize = 8;
-const KEY: HashKey = HashKey(0x5eed);
+const KEY: HashKey = HashKey::new(0x5eed);
 
 /// `data` as an Ethernet frame, as an IP packet on links of both kinds, and as a datagram.
 pub fn frame(data: &[u8]) {

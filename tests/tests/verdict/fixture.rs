@@ -94,7 +94,7 @@ impl Fixture {
 struct Counts {
     drops: Vec<Counter>,
     passed: Passed,
-    sources: Vec<SourceState>,
+    sources: Vec<(SourceState, Counter)>,
     account: Option<usize>,
 }
 
@@ -123,13 +123,13 @@ impl Counts {
         let Some(slot) = self.account else {
             return;
         };
-        let source = &mut self.sources[slot];
+        let (source, passed) = &mut self.sources[slot];
         match (fixture.expected, fixture.side) {
             (Verdict::Dropped(_), _) => source.drops += 1,
             (Verdict::Untouched, _) => {}
             (Verdict::Checked, Role::Wan) => {
-                source.packets += 1;
-                source.bytes += datagram;
+                passed.packets += 1;
+                passed.bytes += datagram;
             }
             (Verdict::Checked, Role::Lln) => {
                 source.answers += 1;
@@ -162,8 +162,8 @@ impl Counts {
 }
 
 /// Packets, bytes, drops, answers and their bytes.
-pub const fn counters(source: &SourceState) -> [u64; 5] {
-    [source.packets, source.bytes, source.drops, source.answers, source.answer_bytes]
+pub const fn counters((source, passed): &(SourceState, Counter)) -> [u64; 5] {
+    [passed.packets, passed.bytes, source.drops, source.answers, source.answer_bytes]
 }
 
 const fn add(counter: &mut Counter, more: Counter) {

@@ -253,5 +253,6 @@ fn counters_of_source_and_node_add_up() {
     let node = world.node(flow.node.ip());
     assert_eq!((node.packets, node.bytes), (4, inward + 60));
     let elsewhere = world.replica.maps().drops(0).expect("the first interface's counters");
-    assert_eq!(elsewhere, Default::default(), "another interface's counters stand still");
+    let still = Reason::ALL.iter().all(|reason| elsewhere.of(*reason).packets == 0);
+    assert!(still, "another interface's counters stand still");
 }

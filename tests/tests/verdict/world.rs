@@ -7,15 +7,19 @@ use std::{
 };
 
 use gateway_common::{
-    abi::{NODE_WAYS, NODES_MAX, NodeState, Settings, SourceState},
-    decide::rate::{Limits, Rate, SECOND},
-    hash::HashKey,
+    abi::{NODE_WAYS, NODES_MAX, Settings, SourceState},
+    decide::{
+        rate::{Limits, Rate, SECOND},
+        reason::Counter,
+    },
+    hash::{HashKey, Key as _},
     wire::{Address, Prefix},
 };
 use gateway_user::dataplane::{
     Plain,
     attach::Role,
     clock,
+    maps::total,
     object::Capacity,
     replica::{Replica, Verdict},
     table::{Grant, Grants},
@@ -59,7 +63,7 @@ pub const FEW_OCTETS: u64 = 300;
 
 /// The place of the interface: not the first, so that a mix-up shows.
 pub const INTERFACE: u32 = 5;
-const SECRET: u64 = 0x5eed_7e57;
+const KEY: HashKey = HashKey::new(0x5eed_7e57);
 const CAPACITY: Capacity = Capacity { sources: 64, associations: 4096, pages: 4096 };
 
 /// A burst that does not grow while a test runs.
@@ -121,7 +125,7 @@ fn grants() -> Vec<Grant> {
 
 /// What every filter of these tests starts from.
 pub fn settings() -> Settings {
-    let mut settings = Settings { interface: INTERFACE, secret: SECRET, ..Settings::EMPTY };
+    let mut settings = Settings { interface: INTERFACE, key: KEY, ..Settings::EMPTY };
     settings.lln_prefixes[0] = Prefix::new(IpAddr::from(NODE).into(), 64);
     settings.lln_prefixes[1] = Prefix::new(IpAddr::from(NODE_V4).into(), 96 + 24);
     settings.dtls_ports[..2].copy_from_slice(&[5684, 5685]);
@@ -197,10 +201,15 @@ impl World {
     }
 
     /// Counters of every entry of the allow-list, in order of their slots.
-    pub fn sources(&self) -> Vec<SourceState> {
+    pub fn sources(&self) -> Vec<(SourceState, Counter)> {
         let table = self.replica.maps().source_state().expect("the counters");
+        let passed = self.replica.maps().source_passed().expect("the counters of what passed");
         let count = self.replica.maps().control().expect("the control record");
-        (0..count.next_slot).map(|slot| table.get(&slot, 0).expect("a slot's counters").0).collect()
+        let of = |slot| {
+            let state = table.get(&slot, 0).expect("a slot's counters").0;
+            (state, total(&passed, slot).expect("a slot's counters of what passed"))
+        };
+        (0..count.next_slot).map(of).collect()
     }
 
     /// The slot of an entry of the allow-list.
@@ -221,15 +230,15 @@ impl World {
     }
 
     /// Counters of a node; zeros for one that never got anything.
-    pub fn node(&self, node: impl Into<IpAddr>) -> NodeState {
+    pub fn node(&self, node: impl Into<IpAddr>) -> Counter {
         let address = Address::from(node.into());
         let (high, low) = address.raw_words();
-        let hash = HashKey(SECRET).hash([high, low, 2]);
+        let hash = KEY.hash([high, low, 2]);
         let first = (hash as u32 % NODES_MAX) & !(NODE_WAYS - 1);
         let table = self.replica.maps().nodes().expect("the nodes");
         (first..first + NODE_WAYS)
-            .map(|place| table.get(&place, 0).expect("a node's counters").0)
-            .find(|state| state.address == address)
+            .find(|place| table.get(place, 0).expect("a node's place").0.address == address)
+            .map(|place| self.replica.maps().node_passed(place).expect("a node's counters"))
             .unwrap_or_default()
     }
 }

@@ -17,7 +17,7 @@ use gateway_common::{
 };
 
 /// [`abi::VERSION`] and the hash that belongs to it.
-const KNOWN: (u32, u64) = (3, 0xfc94_7454_ae9d_7ed5);
+const KNOWN: (u32, u64) = (4, 0x9d77_21ca_c1a0_b3bb);
 
 /// FNV-1a.
 struct Hash(u64);
@@ -72,18 +72,19 @@ fn layouts() -> u64 {
     record!(hash, Budget { packets_ns bytes_ns });
     record!(hash, CookieKey { secret number made_ns });
     record!(hash, SourceState {
-        budget packets bytes drops answers answer_bytes last_seen_ns
+        budget drops answers answer_bytes last_seen_ns reserved
     });
-    record!(hash, NodeState { tag packets address budget bytes last_seen_ns });
+    record!(hash, NodeState { tag last_seen_ns address budget reserved });
     record!(hash, AssociationKey { node peer node_port peer_port reserved });
     record!(hash, Association {
-        generation expires_ns policy slot bucket node id progress unproven_ns record_mode_until_ns
-        bytes_in bytes_out confirmed_next confirmed_epoch hello last_seen_ns
+        tag generation expires_ns progress slot bucket policy node_slot confirmed_epoch reserved
+        confirmed_next last_seen_ns node peer node_port peer_port hello unproven_ns
+        record_mode_until_ns bytes_in bytes_out
     });
     record!(hash, Passed { checked untouched });
     record!(hash, Event { time_ns interface reason length captured data });
     record!(hash, Settings {
-        abi interface raw_ip log replay max_datagram bits_mask seen_mask sources reserved secret
+        abi interface raw_ip log replay max_datagram bits_mask seen_mask sources associations_mask key
         node lln agent unproven lln_prefixes dtls_ports mapped_ports mapper_ports agent_ports
         cookie_ports socket_ports cookie_nodes rcv_nxt
     });

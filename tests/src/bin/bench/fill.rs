@@ -1,14 +1,15 @@
 //! Puts leases, policies and associations into an instance's maps.
 use std::net::Ipv6Addr;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use gateway_common::{
-    abi::{Association, AssociationKey, Control, NODE_WAYS, NODES_MAX, filter},
+    abi::{ASSOCIATION_WAYS, Association, AssociationKey, Control, NODE_WAYS, NODES_MAX, filter},
     decide::{
         admission::{Lease, NEVER, Policy},
         association::Progress,
         rate::Rate,
     },
+    hash::Key as _,
     wire::{Address, Prefix},
 };
 use gateway_user::dataplane::Plain;
@@ -70,9 +71,9 @@ pub(crate) fn policies(instance: &Instance, rate: Rate) -> Result<()> {
 }
 
 fn mark(bits: &mut [u64], address: &Address) {
-    let bit = filter::address(key(), address);
+    let entry = filter::address(key(), address);
     let words = bits.len();
-    bits[bit.word as usize & (words - 1)] |= bit.mask;
+    bits[entry.word as usize & (words - 1)] |= entry.mask;
 }
 
 fn write_bits(instance: &Instance, bits: &[u64]) -> Result<()> {
@@ -83,7 +84,7 @@ fn write_bits(instance: &Instance, bits: &[u64]) -> Result<()> {
     Ok(())
 }
 
-/// Sets the filter bit of an address that need not be listed.
+/// Sets the filter bits of an address that need not be listed.
 pub(crate) fn bit(instance: &Instance, of: Ipv6Addr) -> Result<()> {
     let mut table = instance.maps.table::<u64>("BITS")?;
     let bit = filter::address(key(), &plan::address(of));
@@ -120,12 +121,24 @@ pub(crate) const PROVEN: Progress = Progress {
 
 /// The first sources' associations, proven, with the slots and policy of their leases.
 pub(crate) fn associations(instance: &Instance, number: u32) -> Result<()> {
-    let mut table = instance.maps.associations()?;
     for slot in 0..number {
-        let (key, state) = association(plan::source(slot.into()), slot, policy::AMPLE, PROVEN);
-        table.insert(Plain(key), Plain(state), 0)?;
+        open(instance, &association(plan::source(slot.into()), slot, policy::AMPLE, PROVEN))?;
     }
     Ok(())
+}
+
+/// Puts an association where the filter looks for it.
+pub(crate) fn open(instance: &Instance, state: &Association) -> Result<()> {
+    let mut table = instance.maps.associations()?;
+    let first = (state.tag >> 32) as u32;
+    for way in 0..ASSOCIATION_WAYS {
+        let place = first.wrapping_add(way) & (table.len() - 1);
+        let found = table.get(&place, 0)?.0.tag;
+        if found == Association::FREE || found == state.tag {
+            return Ok(table.set(place, Plain(*state), 0)?);
+        }
+    }
+    bail!("no place for {}", state.peer)
 }
 
 /// One association.
@@ -134,7 +147,7 @@ pub(crate) fn association(
     slot: u32,
     policy: u32,
     progress: Progress,
-) -> (AssociationKey, Association) {
+) -> Association {
     let flow = AssociationKey {
         node: plan::address(plan::NODE),
         peer: plan::address(peer),
@@ -142,16 +155,19 @@ pub(crate) fn association(
         peer_port: plan::PEER_PORT,
         reserved: 0,
     };
-    let (node, peer) = (flow.node.raw_words(), flow.peer.raw_words());
-    let ports = u64::from(flow.node_port) << 16 | u64::from(flow.peer_port);
-    let state = Association {
+    Association {
+        tag: flow.tag(key(), filter::part(key(), &flow.peer)),
         generation: GENERATION,
         expires_ns: NEVER,
-        policy,
+        policy: policy as u16,
         slot,
         bucket: slot,
-        node: node_slot(node),
-        id: key().hash([node.0, node.1, peer.0, peer.1, ports]),
+        node_slot: node_slot(flow.node.raw_words()) as u16,
+        reserved: 0,
+        node: flow.node,
+        peer: flow.peer,
+        node_port: flow.node_port,
+        peer_port: flow.peer_port,
         progress,
         unproven_ns: 0,
         record_mode_until_ns: 0,
@@ -161,8 +177,7 @@ pub(crate) fn association(
         confirmed_epoch: 0,
         hello: 0,
         last_seen_ns: 0,
-    };
-    (flow, state)
+    }
 }
 
 /// The first place that the filter would look for the node's budget.

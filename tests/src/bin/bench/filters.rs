@@ -64,8 +64,7 @@ impl Filters {
 
     /// Entries that the flood's sources could have added, and bytes of all maps.
     pub(crate) fn growth(&self) -> Result<(usize, u64)> {
-        let table = self.ours.maps.associations()?;
-        Ok((table.keys().count(), self.ours.memory()?))
+        Ok((self.ours.maps.associations_in_use()?, self.ours.memory()?))
     }
 
     /// Packets that were none of our filter's business, so far.

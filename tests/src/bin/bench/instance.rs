@@ -36,7 +36,7 @@ pub(crate) fn read(path: &Path) -> Result<()> {
 
 /// Places for sources that are listed beyond those that are varied over.
 const ROOM: u32 = 16;
-const SECRET: u64 = 0x5eed_cafe_f00d_beef;
+const KEY: HashKey = HashKey::new(0x5eed_cafe_f00d_beef);
 
 /// A loaded object.
 pub(crate) struct Instance {
@@ -90,12 +90,12 @@ pub(crate) const fn limits(packets: Rate) -> Limits {
 
 /// What the filter's own hashes are keyed with.
 pub(crate) const fn key() -> HashKey {
-    HashKey(SECRET)
+    KEY
 }
 
 fn settings(capacity: &Capacity) -> Settings {
     let mut settings = Settings {
-        secret: SECRET,
+        key: KEY,
         replay: replay_mode::PAIR,
         node: limits(AMPLE),
         lln: limits(AMPLE),

@@ -1,7 +1,7 @@
 //! What the bench object's programs are told, and the addresses that they make.
 use std::net::Ipv6Addr;
 
-use gateway_common::{hash::HashKey, wire::Address};
+use gateway_common::{hash::mix, wire::Address};
 use tests::packet::{Packet, dtls};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -50,7 +50,9 @@ pub(crate) const AGENT_PORT: u16 = 5686;
 
 /// The address of a source: as a mesh or a forger has them, in no order.
 pub(crate) fn source(number: u64) -> Ipv6Addr {
-    Address::from_raw(INTERNET.to_be(), HashKey(0).hash([number])).octets.into()
+    Address::from_raw(INTERNET.to_be(), mix(number.wrapping_add(0x9e37_79b9_7f4a_7c15)))
+        .octets
+        .into()
 }
 
 /// The address as the maps have it.

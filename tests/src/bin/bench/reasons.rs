@@ -3,7 +3,6 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use anyhow::Result;
 use gateway_common::decide::{Reason, association::Progress};
-use gateway_user::dataplane::Plain;
 use tests::packet::{Extension, Packet, dtls};
 
 use super::{
@@ -101,11 +100,10 @@ fn admission(instance: &Instance) -> Result<Cases> {
 fn state(instance: &Instance) -> Result<Cases> {
     let tight = fill::special(instance, TIGHT, policy::TIGHT)?;
     let slot = instance.listed + TIGHT;
-    let mut table = instance.maps.associations()?;
-    let mut open = |peer, slot, policy, progress, confirmed_next| -> Result<()> {
-        let (key, mut state) = fill::association(peer, slot, policy, progress);
+    let open = |peer, slot, policy, progress, confirmed_next| -> Result<()> {
+        let mut state = fill::association(peer, slot, policy, progress);
         (state.confirmed_epoch, state.confirmed_next) = (1, confirmed_next);
-        Ok(table.insert(Plain(key), Plain(state), 0)?)
+        fill::open(instance, &state)
     };
     open(tight, slot, policy::TIGHT, PROVEN, 0)?;
     for (number, progress, confirmed) in
@@ -127,9 +125,7 @@ fn state(instance: &Instance) -> Result<Cases> {
 
 /// What a node may not send.
 fn outbound(instance: &Instance) -> Result<Cases> {
-    let mut table = instance.maps.associations()?;
-    let (key, state) = fill::association(source(6), 6, policy::AMPLE, COLD);
-    table.insert(Plain(key), Plain(state), 0)?;
+    fill::open(instance, &fill::association(source(6), 6, policy::AMPLE, COLD))?;
     let report = [0, 1, 0, 0, 0, 0, 0, 1, 0, 0];
     let hello = dtls::server_hello(0, 0, dtls::PSK_CCM8);
     let report = dtls::record(26, dtls::DTLS12, 1, 1, &report);
