@@ -132,7 +132,7 @@ pub struct AssociationKey {
 }
 
 impl AssociationKey {
-    /// The keyed hash that finds the flow and its records' marks, given [`filter::part`] of the
+    /// The keyed hash that finds the flow and its records' marks, given [`super::filter::part`] of the
     /// peer's address. Its lowest bit is set, so that it is neither of the two below.
     #[inline(always)]
     pub fn tag(&self, key: impl Key, peer: u64) -> u64 {

@@ -2,7 +2,7 @@
 //! is sent to its address, before anything that costs more than a hash is spent on it.
 //!
 //! The router's programs answer in the kernel, and the agent's own DTLS port decides with the same
-//! functions and keys: [`hello::find`] reads a datagram, [`decide`] judges what it found, and
+//! functions and keys: [`hello::first`] reads a datagram, [`decide`] judges what it found, and
 //! [`reply`] has the answer's bytes.
 pub mod hello;
 pub mod reply;

@@ -32,7 +32,7 @@ pub(super) fn arm(config: &Config) {
     }
 }
 
-/// Puts back what [`arm`] found, unless somebody has changed it since; whether it did.
+/// Puts back what was found, unless somebody has changed it since; whether it did.
 ///
 /// # Errors
 /// The system's.
