@@ -4,16 +4,28 @@
 #[path = "mapped_attacks/path.rs"]
 mod path;
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
 use anyhow::{Context, Result, anyhow, ensure};
 use path::{air, relayed};
 use tests::{
-    lab::{Lab, Mapped, air::Toward, mapped::Settings, relay::Sender},
+    lab::{
+        Capture, Lab, Mapped,
+        air::Toward,
+        link,
+        mapped::Settings,
+        relay::Sender,
+        topology::{NODE, at},
+    },
     need,
-    packet::{dtls::content, hello},
+    packet::{
+        Datagram, Packet,
+        dtls::{self, content},
+        hello,
+    },
     peer::{
         Psk,
+        coap::COAPS,
         https::{Answer, Client, Connection, Request, Stack, http},
     },
 };
@@ -177,6 +189,29 @@ fn a_forged_record_towards_the_client_ends_its_connection_and_the_nodes_session(
         mapped.wait_over(SOON)?;
     }
     mapped.still_serves(SOON)
+}
+
+#[test]
+fn what_comes_over_another_interface_is_not_the_nodes() -> Result<()> {
+    tools();
+    let lab = Lab::new()?;
+    let mapped = Mapped::with(&lab, Settings::HASTY)?;
+    let (node, lln) = (at(NODE, COAPS), Capture::start(lab.node.device("node0"))?);
+    let mut other = link::tun(&lab.router, "other0")?;
+    let mut connection = mapped.client(Stack::OpenSsl).connect(SOON)?;
+    let temperature = Request::get("/sensors/temperature");
+    connection.request(&temperature, SOON)?.ok()?;
+    let datagrams = lln.snapshot();
+    let mut datagrams = datagrams.iter().filter_map(|frame| Datagram::from_frame(&frame.bytes));
+    let leg = datagrams.find(|datagram| datagram.dst == node).context("no datagram")?.src;
+    // the numbers that the node may use next
+    for number in 1..6 {
+        let record = dtls::record(content::APPLICATION_DATA, 0xfefd, 1, number, &[7; 40]);
+        other.write_all(&Packet::udp(node, leg).raw_ip().payload(record).build())?;
+    }
+    ensure!(connection.request(&temperature, SOON)?.ok()? == "21.5");
+    connection.close(SOON)?;
+    mapped.node.wait_free(SOON)
 }
 
 /// What a man on the TCP side does to the records of one sender, from the second sealed one on.

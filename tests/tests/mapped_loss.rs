@@ -28,23 +28,37 @@ enum Fate {
     Broken,
 }
 
+/// An end that the client was told of; one that waits for ever was not.
+fn broken(error: &anyhow::Error) -> Result<Fate> {
+    let text = error.to_string();
+    let waits = ["silent", "no answer in"].iter().any(|word| text.starts_with(word));
+    ensure!(!waits, "nobody told the client: {error:#}");
+    Ok(Fate::Broken)
+}
+
 /// Posts a body, reads it back and a long one besides; a short or a wrong one is this test's error.
 fn turn(mapped: &Mapped<'_>, stack: Stack) -> Result<Fate> {
     let client = mapped.client(stack).fragment(Fragment::Own(512));
-    let Ok(mut connection) = client.connect(LATE) else { return Ok(Fate::Broken) };
+    let mut connection = match client.connect(LATE) {
+        Ok(connection) => connection,
+        Err(error) => return broken(&error),
+    };
     let body = http::body(3_000);
-    let Ok(answer) = connection.request(&Request::post("/echo", body.clone()), LATE) else {
-        return Ok(Fate::Broken);
+    let answer = match connection.request(&Request::post("/echo", body.clone()), LATE) {
+        Ok(answer) => answer,
+        Err(error) => return broken(&error),
     };
     ensure!(answer.ok()? == body, "{stack:?}: another body");
-    let Ok(answer) = connection.request(&Request::get("/large?bytes=6000"), LATE) else {
-        return Ok(Fate::Broken);
+    let answer = match connection.request(&Request::get("/large?bytes=6000"), LATE) {
+        Ok(answer) => answer,
+        Err(error) => return broken(&error),
     };
     ensure!(answer.ok()? == http::large(6_000), "{stack:?}: another stream");
     match connection.close(LATE) {
         Ok(Ending::Clean) => Ok(Fate::Exact),
         // it has all of the data; the goodbye alone was lost
-        Ok(Ending::Broken(_)) | Err(_) => Ok(Fate::Broken),
+        Ok(Ending::Broken(_)) => Ok(Fate::Broken),
+        Err(error) => broken(&error),
     }
 }
 

@@ -2,7 +2,7 @@
 use super::Error;
 use crate::{
     config::Config,
-    dataplane::{Admission, Maps, Pins},
+    dataplane::{Admission, Maps, Pins, links},
     mapper::{
         driver::{Budgets, Doors, Driver, Plan, Report},
         routing::{Routing, Wanted},
@@ -76,7 +76,9 @@ impl Mapping {
 
 fn plan(config: &Config) -> Plan {
     let budgets = Budgets { node: config.rates.node, lln: config.rates.lln };
-    Plan::new(&config.mapper).within(budgets)
+    let lln = config.interfaces.lln.iter();
+    let lln = lln.map(|name| (name.clone(), links::prefixes(name)));
+    Plan::new(&config.mapper).within(budgets).through(lln.collect())
 }
 
 fn admission(config: &Config) -> Result<Admission, Error> {

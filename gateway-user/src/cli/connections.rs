@@ -1,6 +1,9 @@
 //! `gateway connections`.
 use super::{Context, show};
-use crate::control::{self, Question};
+use crate::{
+    control::{self, Question},
+    mapper::driver::meaning,
+};
 use clap::Args;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -48,7 +51,7 @@ impl Connections {
         };
         text.push('\n');
         let counted = report.get("counters").map(counters).unwrap_or_default();
-        text.push_str(&show::table(&["", "COUNT"], counted));
+        text.push_str(&show::table(&["", "COUNT", "MEANING"], counted));
         if let Some(connections) = report.get_mut("connections") {
             *connections = json!(live);
         }
@@ -87,11 +90,13 @@ fn word(value: Option<&Value>) -> String {
 fn counters(counters: &Value) -> Vec<Vec<String>> {
     let each = |group: &str, name: &str| {
         let entries = counters.get(group).and_then(Value::as_object).into_iter().flatten();
-        let row =
-            |(key, count): (&String, &Value)| vec![format!("{name} {key}"), word(Some(count))];
+        let row = |(key, count): (&String, &Value)| {
+            let meaning = if group == "ended" { meaning(key) } else { String::new() };
+            vec![format!("{name} {key}"), word(Some(count)), meaning]
+        };
         entries.map(row).collect::<Vec<_>>()
     };
-    let one = |key: &str, name: &str| vec![name.to_owned(), word(counters.get(key))];
+    let one = |key: &str, name: &str| vec![name.to_owned(), word(counters.get(key)), String::new()];
     let mut rows = each("accepted", "accepted by");
     rows.push(one("established", "handshakes completed"));
     rows.extend(each("ended", "ended:"));

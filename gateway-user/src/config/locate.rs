@@ -21,10 +21,18 @@ pub(crate) fn problem(message: &str) -> String {
 
 /// Parses a text and refuses keys that nothing reads.
 pub(super) fn file(text: &str, origin: &str) -> Result<File, Error> {
-    let document = Document::parse(text).map_err(|error| Error::Syntax {
-        file: origin.to_owned(),
-        line: line(text, error.span().map_or(0, |span| span.start)),
-        problem: problem(error.message()),
+    let document = Document::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or_default();
+        let found = text.get(span.clone()).filter(|found| !found.trim().is_empty());
+        let problem = problem(error.message());
+        Error::Syntax {
+            file: origin.to_owned(),
+            line: line(text, span.start),
+            problem: match found.filter(|_| problem == "duplicate key") {
+                Some(key) => format!("duplicate key {key}: a table or key stands once in a file"),
+                None => problem,
+            },
+        }
     })?;
     let known = toml::Table::try_from(File::complete()).unwrap_or_default();
     let source = Source { text, origin };

@@ -13,7 +13,10 @@ use gateway_common::{
     decide::rate::{Limits, Rate},
 };
 use ipnet::IpNet;
-use std::path::PathBuf;
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 /// Largest bursts: so many at one a second still fit the kernel's clock.
 pub(crate) const PACKET_BURST: RangeInclusive<i64> = 1..=1_000_000;
@@ -47,7 +50,24 @@ pub(super) fn config(file: &File) -> Result<Config, Fault> {
         );
         return Err(Fault::new("auth.https.listen", Invalid::new(ports, allowed)));
     }
+    apart(&read)?;
     Ok(read)
+}
+
+/// The mapping and the interface for leases are at TCP sockets of their own.
+fn apart(config: &Config) -> Result<(), Fault> {
+    let ports = config.mapper.own_ports();
+    let meet = |a: IpAddr, b: IpAddr| a == b || a.is_unspecified() || b.is_unspecified();
+    let taken = |at: &SocketAddr| {
+        ports.contains(&at.port()) && config.mapper.listen.iter().any(|ip| meet(*ip, at.ip()))
+    };
+    match config.auth.https.listen.iter().find(|at| taken(at)) {
+        Some(at) => {
+            let allowed = "is a port of the mapping too (mapper.ports or mapper.node.ports)";
+            Err(Fault::new("auth.https.listen", Invalid::new(at, allowed)))
+        }
+        None => Ok(()),
+    }
 }
 
 fn interfaces(file: &file::Interfaces) -> Result<Interfaces, Fault> {

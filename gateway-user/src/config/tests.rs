@@ -7,6 +7,15 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
+fn a_table_that_stands_twice_is_named() {
+    let error = Config::parse("[lln]\n[mapper]\n[lln]\n", "gateway.toml").unwrap_err().to_string();
+    assert!(
+        error.starts_with("gateway.toml:3: ") && error.contains("duplicate key lln"),
+        "{error}"
+    );
+}
+
+#[test]
 fn an_empty_file_is_the_default() {
     assert_eq!(Config::parse("", "-").unwrap(), Config::default());
 }

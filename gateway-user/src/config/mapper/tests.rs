@@ -45,6 +45,16 @@ fn the_largest_record_is_what_a_datagram_has_room_for() {
 }
 
 #[test]
+fn a_port_is_the_mappings_or_the_leases() {
+    let text = |mapper: &str| {
+        format!("[auth.https]\nlisten = [\"[::]:4433\"]\n[mapper]\nports = [4433]\n{mapper}")
+    };
+    let error = Config::parse(&text(""), "-").unwrap_err().to_string();
+    assert!(error.contains("auth.https.listen") && error.contains("mapper.ports"), "{error}");
+    Config::parse(&text("enabled = false\n"), "-").unwrap();
+}
+
+#[test]
 fn what_is_off_has_no_ports() {
     assert!(read("[mapper]\nenabled = false\nports = [443]\n").own_ports().is_empty());
 }

@@ -14,11 +14,6 @@ pub struct Policy {
     /// Bytes of UDP payload that reach the node unfragmented: 1,280 less the headers of IPv6 and
     /// UDP. What the gateway frames itself is sized to it.
     pub max_datagram: usize,
-    /// Greatest fragment of a protected record for the node, in bytes; it cannot be cut without the
-    /// key. `None`: what fits `max_datagram` ([RFC 6347 §4.1.1]). More means that IPv6 fragments it.
-    ///
-    /// [RFC 6347 §4.1.1]: https://www.rfc-editor.org/rfc/rfc6347#section-4.1.1
-    pub max_record: Option<usize>,
     /// Greatest handshake message, either way, that is put together again, in bytes of its body.
     pub handshake_limit: usize,
     /// Protected records on their way to the node unacknowledged, 1 to 4 (NSTART of RFC 7252 §4.7).
@@ -57,7 +52,6 @@ impl Policy {
         Self {
             suites,
             max_datagram: MAX_DATAGRAM,
-            max_record: None,
             handshake_limit: 4096,
             window: 1,
             retransmit: Duration::from_secs(9),
@@ -76,10 +70,10 @@ impl Policy {
         self.max_datagram.max(MIN_DATAGRAM)
     }
 
-    /// Bytes that the fragment of a protected record towards the node may have.
+    /// Bytes that the fragment of a protected record towards the node may have: it cannot be cut
+    /// without the key, and must fit a datagram (RFC 6347 §4.1.1).
     pub(super) fn record(&self) -> usize {
-        let fits = self.datagram() - record::DTLS_HEADER;
-        self.max_record.unwrap_or(fits)
+        self.datagram() - record::DTLS_HEADER
     }
 
     /// Greatest handshake message: no more than one TLS record holds, as some stack refuses a

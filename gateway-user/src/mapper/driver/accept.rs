@@ -173,7 +173,8 @@ impl Worker {
         let (source, port) = (connection.source.ip(), connection.local.port());
         let expires = self.admission.admit(source, target.node.ip(), port);
         self.chance = self.chance.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let udp = leg(target.node).and_then(|mut udp| {
+        let interface = self.plan.interface(target.node.ip());
+        let udp = leg(target.node, interface).and_then(|mut udp| {
             let token = Ready::Datagrams(place).token();
             self.poll.registry().register(&mut udp, token, Interest::READABLE)?;
             Ok(udp)
@@ -304,10 +305,13 @@ impl Worker {
 }
 
 /// A socket of its own for a connection to a node: the kernel chooses address and port, and passes
-/// on only what comes from the node.
-fn leg(node: SocketAddr) -> io::Result<UdpSocket> {
+/// on only what comes from the node, over the interface where it is.
+fn leg(node: SocketAddr, interface: Option<&str>) -> io::Result<UdpSocket> {
     let kind = Type::DGRAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(node), kind, Some(Protocol::UDP))?;
+    if let Some(name) = interface {
+        socket.bind_device(Some(name.as_bytes()))?;
+    }
     socket.connect(&node.into())?;
     Ok(UdpSocket::from_std(socket.into()))
 }

@@ -51,6 +51,27 @@ impl End {
     }
 }
 
+/// What a name in [`Counters::ended`] means, for a person.
+pub fn meaning(name: &str) -> String {
+    const DRIVERS: [(End, &str); 9] = [
+        (End::Connections, "more than mapper.limits.connections"),
+        (End::SourceConnections, "more than mapper.limits.connections_per_source"),
+        (End::SourceHandshakes, "more than mapper.limits.handshakes_per_source"),
+        (End::BackOff, "handshakes of the source failed: it has to wait before the next"),
+        (End::Waiting, "more than mapper.limits.waiting_per_node wait for the node"),
+        (End::HelloTimeout, "no ClientHello in time"),
+        (End::WaitTimeout, "the node had no time for the handshake in time"),
+        (End::ByPeer, "the back-end reset the stream, or closed it before it said anything"),
+        (End::NoSocket, "the router has no socket or no way to the node: see the agent's log"),
+    ];
+    let core = || core::Reason::ALL.into_iter().find(|reason| reason.name() == name);
+    let filter = || decide::Reason::ALL.iter().find(|reason| reason.name() == name);
+    let driver = DRIVERS.iter().find(|(end, _)| end.name() == name);
+    let found = driver.map(|(_, meaning)| (*meaning).to_owned());
+    let found = found.or_else(|| core().map(|reason| reason.to_string()));
+    found.or_else(|| filter().map(|reason| reason.text().to_owned())).unwrap_or_default()
+}
+
 /// Counters since the agent's start.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Counters {

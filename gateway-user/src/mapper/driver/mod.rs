@@ -20,7 +20,7 @@ mod timer;
 mod worker;
 
 pub use budget::Budgets;
-pub use count::Counters;
+pub use count::{Counters, meaning};
 pub use listen::Doors;
 pub use plan::{Plan, Target};
 pub use report::{Listening, Live, Report};

@@ -4,6 +4,7 @@ use crate::{
     config::mapper::{Leg, Limits, Mapper, Timers, headers},
     mapper::core::Policy,
 };
+use ipnet::IpNet;
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -27,6 +28,7 @@ pub struct Plan {
     pub(super) limits: Limits,
     pub(super) timers: Timers,
     pub(super) budgets: Budgets,
+    lln: Vec<(String, Vec<IpNet>)>,
     default: (u16, Leg),
     addresses: HashMap<IpAddr, Arc<Target>>,
     names: HashMap<String, Arc<Target>>,
@@ -52,6 +54,7 @@ impl Plan {
             limits: config.limits,
             timers: config.timers,
             budgets: Budgets::default(),
+            lln: Vec::new(),
             default: (config.leg.dtls_port, config.leg.clone()),
             addresses: HashMap::new(),
             names: HashMap::new(),
@@ -71,6 +74,26 @@ impl Plan {
     #[must_use]
     pub fn within(self, budgets: Budgets) -> Self {
         Self { budgets, ..self }
+    }
+
+    /// The same, with nodes on these interfaces of the LLN, which have these prefixes.
+    #[must_use]
+    pub fn through(self, lln: Vec<(String, Vec<IpNet>)>) -> Self {
+        Self { lln, ..self }
+    }
+
+    /// The interface on which a node's datagrams may come: from another they are forged
+    /// (`protocol.md` A8). None if there are several and no prefix of theirs has the node, as
+    /// then routes alone know.
+    pub(super) fn interface(&self, node: IpAddr) -> Option<&str> {
+        let has = |(_, prefixes): &&(String, Vec<IpNet>)| {
+            prefixes.iter().any(|prefix| prefix.contains(&node))
+        };
+        let found = match self.lln.as_slice() {
+            [only] => Some(only),
+            several => several.iter().find(has),
+        };
+        found.map(|(name, _)| name.as_str())
     }
 
     /// The node at an address of the LLN.
@@ -132,6 +155,19 @@ mod tests {
         assert_eq!(plan.at("2001:db8:1::10".parse().unwrap()), lamp);
         assert!(plan.named("bulb.example").is_none());
         assert!(plan.behind(443).is_none());
+    }
+
+    #[test]
+    fn a_node_is_on_the_only_interface_or_on_the_one_with_its_prefix() {
+        let lln = |name: &str, prefix: &str| (name.to_owned(), vec![prefix.parse().unwrap()]);
+        let (one, two) = (lln("wpan0", "2001:db8:1::/64"), lln("wpan1", "2001:db8:2::/64"));
+        let node = |text: &str| text.parse().unwrap();
+        assert_eq!(plan("").interface(node("2001:db8:1::10")), None);
+        let single = plan("").through(vec![one.clone()]);
+        assert_eq!(single.interface(node("2001:db8:9::10")), Some("wpan0"));
+        let both = plan("").through(vec![one, two]);
+        assert_eq!(both.interface(node("2001:db8:2::10")), Some("wpan1"));
+        assert_eq!(both.interface(node("2001:db8:9::10")), None);
     }
 
     #[test]
