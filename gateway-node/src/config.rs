@@ -60,7 +60,8 @@ pub struct Config {
     /// an IPv6 packet of 1,280.
     pub max_datagram: usize,
     /// First timeout of a flight; doubles. Default: 9,000 (RFC 7925 §11), as a frame takes its time
-    /// in a mesh of sleeping nodes.
+    /// in a mesh of sleeping nodes. A handshake that does not move for so long, 2,000 at least, can
+    /// be displaced by another.
     pub flight_timeout: u32,
     /// A handshake that takes longer is forgotten. Default: 60,000.
     pub handshake_lifetime: u32,

@@ -10,7 +10,7 @@ use crate::{
 pub(crate) const IDENTITY: usize = 32;
 
 /// What is kept of a session. All have Extended Master Secret: RFC 7627 §5.3 advises against
-/// resuming others.
+/// resuming others. An entry that is overwritten wipes its master secret.
 #[derive(Default)]
 pub(crate) struct Resumable {
     /// `None`: the entry is empty.
@@ -25,7 +25,12 @@ pub(crate) struct Resumable {
 impl Resumable {
     /// Whether this is the session `id`, and still young enough.
     pub(crate) fn is(&self, id: &[u8], now: Instant, lifetime: u32) -> bool {
-        self.cipher.is_some() && self.id == id && now < self.stored + lifetime
+        self.cipher.is_some() && self.id == id && !self.is_expired(now, lifetime)
+    }
+
+    /// Whether this was kept long enough, and its master secret is to be wiped.
+    pub(crate) fn is_expired(&self, now: Instant, lifetime: u32) -> bool {
+        self.cipher.is_some() && now >= self.stored + lifetime
     }
 
     pub(crate) fn identity(&self) -> &[u8] {

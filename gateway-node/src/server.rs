@@ -1,5 +1,7 @@
 //! The server: datagrams and time in, datagrams, data and events out.
 
+use zeroize::Zeroizing;
+
 use crate::{
     Config, Counters, DATAGRAM_MIN, Instant, Peer, PskStore, Random,
     counters::count,
@@ -120,7 +122,7 @@ pub struct Server<
     common: Common,
     sessions: [Session; SESSIONS],
     handshakes: [Handshake; HANDSHAKES],
-    resumable: [Resumable; RESUMABLE],
+    pub(crate) resumable: [Resumable; RESUMABLE],
     slots: [Slot; RECORDS],
     records: [[u8; DATAGRAM]; RECORDS],
     reassembly: [u8; REASSEMBLY],
@@ -143,13 +145,13 @@ impl<
         const {
             assert!(SESSIONS <= 255 && HANDSHAKES <= 255 && RECORDS > 0 && DATAGRAM >= DATAGRAM_MIN)
         };
-        let mut secret = [0; 32];
-        random.fill(&mut secret);
+        let mut secret = Zeroizing::new([0; 32]);
+        random.fill(secret.as_mut_slice());
         Self {
             config,
             keys,
             random,
-            common: Common::new(secret),
+            common: Common::new(&secret),
             sessions: core::array::from_fn(|_| Session::default()),
             handshakes: core::array::from_fn(|_| Handshake::new()),
             resumable: core::array::from_fn(|_| Resumable::default()),

@@ -9,12 +9,15 @@
 mod args;
 mod coap;
 mod http;
+#[path = "../common/keys.rs"]
+mod keys;
 mod node;
 mod resource;
 
 use std::{
     io::{self, ErrorKind},
     net::{IpAddr, Ipv6Addr, SocketAddr, UdpSocket},
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -26,6 +29,7 @@ use clap::Parser;
 use gateway_node::{Instant, Peer};
 
 use args::Args;
+use keys::Kernel;
 use node::Node;
 
 /// Longest wait for a datagram, so that a signal between the check and the wait is not lost.
@@ -34,17 +38,35 @@ const NAP: Duration = Duration::from_millis(500);
 /// Milliseconds for which peers may confirm that the node is going.
 const LAST_WORDS: u64 = 2_000;
 
-fn main() -> io::Result<()> {
-    let args = Args::parse();
+fn main() -> ExitCode {
+    match start(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
+    let random = Kernel::open().map_err(|error| format!("no random bytes: {error}"))?;
+    let node = Node::new(args.config(), args.client_keys()?, random);
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let socket = UdpSocket::bind(args.listen)?;
+    let socket = UdpSocket::bind(args.listen)
+        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     println!("listening on {}", socket.local_addr()?);
+    run(node, &socket, &stop)?;
+    println!("stopped");
+    Ok(())
+}
+
+/// Serves until it is told to stop, and the peers know.
+fn run(mut node: Node, socket: &UdpSocket, stop: &AtomicBool) -> io::Result<()> {
     let clock = std::time::Instant::now();
     let now = || Instant(u64::try_from(clock.elapsed().as_millis()).unwrap_or(u64::MAX));
-    let mut node = Node::new(&args);
     let mut buffer = vec![0; 1 << 16];
     let mut ending = None;
     loop {
@@ -53,9 +75,8 @@ fn main() -> io::Result<()> {
             node.close_all(now());
         }
         node.handle_timeout(now());
-        let wake = node.drive(now(), &mut buffer, |peer, datagram| send(&socket, peer, datagram));
+        let wake = node.drive(now(), &mut buffer, |peer, datagram| send(socket, peer, datagram));
         if ending.is_some_and(|since| node.is_closed() || now().since(since) > LAST_WORDS) {
-            println!("stopped");
             return Ok(());
         }
         let nap = wake.map_or(NAP, |at| Duration::from_millis(at.since(now())).min(NAP));
@@ -65,18 +86,21 @@ fn main() -> io::Result<()> {
                 let datagram = buffer.get(..length).unwrap_or_default();
                 node.handle_datagram(now(), key(from), datagram);
             }
-            // an ICMP error about an earlier datagram is not this socket's end
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::WouldBlock
-                        | ErrorKind::TimedOut
-                        | ErrorKind::Interrupted
-                        | ErrorKind::ConnectionRefused
-                ) => {}
+            Err(error) if is_passing(&error) => {}
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Errors after which the socket goes on: nothing came, or an ICMP error about an earlier datagram.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        ErrorKind::WouldBlock
+            | ErrorKind::TimedOut
+            | ErrorKind::Interrupted
+            | ErrorKind::ConnectionRefused
+    )
 }
 
 /// Sends, or says why not: a network that is down is a lossy one.

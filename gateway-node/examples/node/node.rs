@@ -1,35 +1,26 @@
 //! The engine with an application on top: HTTP for those who speak TLS, CoAP for those who speak
 //! DTLS. The origin is authentic, so no client can be taken for the other kind.
 
-use std::{collections::VecDeque, fs::File, io::Read};
+use std::collections::VecDeque;
 
 use gateway_node::{
-    Counters, Instant, Origin, Output, Peer, Psk, PskStore, Random, SendError, Server, SessionId,
+    Config, Counters, Instant, Origin, Output, Peer, Psk, PskStore, SendError, Server, SessionId,
 };
 
-use crate::{args::Args, coap::Coap, http::Http, resource::Lamp};
+use crate::{coap::Coap, http::Http, keys::Kernel, resource::Lamp};
 
 /// Most bytes in a datagram that is sent.
-const DATAGRAM: usize = 1_472;
+pub(crate) const DATAGRAM: usize = 1_472;
 
 type Engine = Server<Keys, Kernel, 16, 8, 16, 32, DATAGRAM, 9_000>;
 
-/// The identities that were given on the command line.
+/// The clients that may connect.
 pub(crate) struct Keys(Vec<(Vec<u8>, Psk)>);
 
 impl PskStore for Keys {
     fn psk(&self, identity: &[u8]) -> Option<Psk> {
         let entry = self.0.iter().find(|(known, _)| known == identity);
         entry.map(|(_, psk)| psk.clone())
-    }
-}
-
-/// The kernel's random bytes.
-pub(crate) struct Kernel(File);
-
-impl Random for Kernel {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        self.0.read_exact(bytes).expect("random bytes of the kernel");
     }
 }
 
@@ -53,10 +44,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    pub(crate) fn new(args: &Args) -> Self {
-        let random = Kernel(File::open("/dev/urandom").expect("random bytes of the kernel"));
+    pub(crate) fn new(config: Config, keys: Vec<(Vec<u8>, Psk)>, random: Kernel) -> Self {
         Self {
-            engine: Engine::new(args.config(), Keys(args.keys()), random),
+            engine: Engine::new(config, Keys(keys), random),
             connections: Vec::new(),
             lamp: Lamp::new(),
             counters: Counters::default(),

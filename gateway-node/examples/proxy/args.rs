@@ -8,12 +8,12 @@ use std::{
 
 use clap::{Parser, ValueEnum};
 use gateway_node::{
-    Config, Cookie, Psk,
+    Config, Cookie, DATAGRAM_MIN, Psk,
     proxy::{BlockSize, Endpoint, Mapping, Node, Prefix, Settings},
 };
 
 use crate::{
-    border::SESSIONS,
+    border::{DATAGRAM, SESSIONS},
     keys::{self, Identity, Key},
 };
 
@@ -62,9 +62,9 @@ pub(crate) struct Args {
     /// Where HTTP clients find the proxy, told to CoAP clients that look for it
     #[arg(long, value_name = "https://HOST[:PORT]")]
     origin: Option<String>,
-    /// Most bytes in a datagram to a client
-    #[arg(long, default_value_t = 1_232)]
-    max_datagram: usize,
+    /// Most bytes in a datagram to a client, 80 to 1472
+    #[arg(long, default_value_t = 1_232, value_parser = datagram())]
+    max_datagram: u16,
     /// Records on the way to a client, 1 to 4
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=4))]
     arq_window: u8,
@@ -80,6 +80,11 @@ pub(crate) struct Args {
     /// Milliseconds before a message to a node is sent again
     #[arg(long, default_value_t = 2_000)]
     ack_timeout: u32,
+}
+
+/// Sizes that the engine takes: what cannot be cut must fit, and a record of the engine holds no more.
+fn datagram() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(DATAGRAM_MIN as i64..=DATAGRAM as i64)
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -158,7 +163,7 @@ impl Args {
                 CookieArg::Foreign => Cookie::Foreign,
                 CookieArg::Off => Cookie::Off,
             },
-            max_datagram: self.max_datagram,
+            max_datagram: self.max_datagram.into(),
             ack_window: self.arq_window,
             ack_timeout: self.arq_timeout,
             flight_timeout: self.flight_timeout,
@@ -168,17 +173,7 @@ impl Args {
 
     /// Keys of clients.
     pub(crate) fn client_keys(&self) -> Result<Vec<(Vec<u8>, Psk)>, String> {
-        if self.psk_identity.len() != self.psk.len() {
-            return Err("each --psk-identity needs its --psk, and the reverse".to_string());
-        }
-        let typed = self.psk_identity.iter().zip(&self.psk);
-        let mut all: Vec<Identity> =
-            typed.map(|(name, key)| (name.as_bytes().to_vec(), key.clone())).collect();
-        all.extend(self.keys.as_deref().map(keys::read).transpose()?.unwrap_or_default());
-        if all.is_empty() {
-            return Err("no client could connect: give --keys, or --psk-identity and --psk".into());
-        }
-        Ok(all.into_iter().map(|(identity, key)| (identity, key.psk())).collect())
+        keys::of_clients(&self.psk_identity, &self.psk, self.keys.as_deref())
     }
 
     /// The identity and key for each coaps node.

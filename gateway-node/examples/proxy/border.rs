@@ -19,7 +19,10 @@ pub(crate) const SESSIONS: usize = 16;
 /// Answers to a CoAP client that wait for room; more are dropped, as its requests could be.
 const ANSWERS: usize = 4;
 
-type Engine = Server<Clients, Kernel, SESSIONS, 8, 16, 32, 1_472, 9_000>;
+/// Most bytes in a datagram to a client.
+pub(crate) const DATAGRAM: usize = 1_472;
+
+type Engine = Server<Clients, Kernel, SESSIONS, 8, 16, 32, DATAGRAM, 9_000>;
 
 /// The identities that may connect.
 struct Clients(Vec<(Vec<u8>, Psk)>);

@@ -136,7 +136,7 @@ impl Lln {
     fn dtls(&self, now: Instant, endpoint: Endpoint) -> io::Result<Dtls> {
         let entry = self.keys.iter().find(|(known, _)| *known == endpoint);
         let (_, (identity, key)) = entry.ok_or_else(|| io::Error::other("no key for it"))?;
-        Dtls::new(now, identity.clone(), key.bytes()).map_err(io::Error::other)
+        Dtls::new(now, identity.clone(), key.as_ref().to_vec()).map_err(io::Error::other)
     }
 
     fn make_room(&mut self) {

@@ -12,6 +12,7 @@
 mod args;
 mod border;
 mod dtls;
+#[path = "../common/keys.rs"]
 mod keys;
 mod lln;
 

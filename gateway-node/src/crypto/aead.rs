@@ -1,5 +1,6 @@
 //! The AEADs of the suites behind one door.
 
+use aes::Block;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
@@ -25,6 +26,13 @@ pub(crate) struct Seal<'a> {
 pub(super) enum Direction {
     Seal,
     Open,
+}
+
+/// Wipes blocks that the key was used on.
+pub(super) fn wipe<const N: usize>(blocks: [&mut Block; N]) {
+    for block in blocks {
+        block.as_mut_slice().zeroize();
+    }
 }
 
 impl Suite {

@@ -9,7 +9,7 @@ use aes::{
     cipher::{BlockEncrypt, KeyInit},
 };
 
-use super::aead::{Direction, TAG_MAX};
+use super::aead::{Direction, TAG_MAX, wipe};
 
 /// En- or decrypts `data` and returns the tag. `nonce` has 7 to 13 bytes, `additional` 1 to 14.
 pub(super) fn ccm(
@@ -25,7 +25,7 @@ pub(super) fn ccm(
     fill(&mut counter, &[&[14_u8.wrapping_sub(nonce.len() as u8)], nonce]);
     let mut pair = [first(counter, tag, data.len()), counter];
     aes.encrypt_blocks(&mut pair);
-    let [_, mask] = pair;
+    let [_, mut mask] = pair;
 
     let mut lengthened = Block::default();
     fill(&mut lengthened, &[&[0, additional.len() as u8], additional]);
@@ -41,8 +41,10 @@ pub(super) fn ccm(
         step(&aes, &mut pair, &mut counter);
     }
     mix(&mut pair, &mask);
-    let [mac, _] = pair;
-    mac.into()
+    let [mac, stream] = &mut pair;
+    let tag = (*mac).into();
+    wipe([mac, stream, &mut mask]);
+    tag
 }
 
 /// B_0 (RFC 3610 §2.2): flags, nonce, length of the message.

@@ -6,7 +6,7 @@ use aes::{
 };
 use ghash::{GHash, universal_hash::UniversalHash};
 
-use super::aead::{Direction, TAG_MAX};
+use super::aead::{Direction, TAG_MAX, wipe};
 
 /// En- or decrypts `data`, of less than a mebibyte, and returns the tag.
 pub(super) fn gcm(
@@ -36,22 +36,26 @@ pub(super) fn gcm(
     }
     hash.update(&[lengths]);
     let mut tag = hash.finalize();
-    for (tag, byte) in tag.iter_mut().zip(mask) {
+    for (tag, byte) in tag.iter_mut().zip(&mask) {
         *tag ^= byte;
     }
+    wipe([&mut hash_key, &mut mask]);
     tag.into()
 }
 
 fn stream(aes: &Aes128, nonce: &[u8; 12], data: &mut [u8]) {
     let mut counter = 2_u16;
+    let mut pair = [Block::default(); 2];
     for two in data.chunks_mut(32) {
-        let mut pair = [at(nonce, counter), at(nonce, counter.wrapping_add(1))];
+        pair = [at(nonce, counter), at(nonce, counter.wrapping_add(1))];
         counter = counter.wrapping_add(2);
         aes.encrypt_blocks(&mut pair);
         for (byte, stream) in two.iter_mut().zip(pair.iter().flatten()) {
             *byte ^= stream;
         }
     }
+    let [first, second] = &mut pair;
+    wipe([first, second]);
 }
 
 fn at(nonce: &[u8; 12], counter: u16) -> Block {

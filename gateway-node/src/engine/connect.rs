@@ -18,11 +18,28 @@ impl Engine<'_> {
         let Some(index) = self.session_slot(slot) else {
             return count(&mut self.common.counters.crowded);
         };
-        let (Some(handshake), Some(session)) =
-            (self.handshakes.get_mut(slot), self.sessions.get_mut(index))
-        else {
+        let Some(full) = self.open_session(slot, index, origin, number) else {
             return;
         };
+        count(&mut self.common.counters.connected);
+        if full {
+            self.store(slot, origin);
+        }
+        if let Some(handshake) = self.handshakes.get_mut(slot) {
+            handshake.forget_secrets();
+        }
+    }
+
+    /// Moves what a session needs out of the handshake; whether that was a full one.
+    fn open_session(
+        &mut self,
+        slot: usize,
+        index: usize,
+        origin: Origin,
+        number: u64,
+    ) -> Option<bool> {
+        let handshake = self.handshakes.get_mut(slot)?;
+        let session = self.sessions.get_mut(index)?;
         let mut window = Window::default();
         window.update(number);
         let full = handshake.stage == handshake::Stage::Finished;
@@ -52,13 +69,7 @@ impl Engine<'_> {
         session.due.finish = full;
         session.due.report = origin == Origin::Tls;
         handshake.stage = handshake::Stage::Done;
-        count(&mut self.common.counters.connected);
-        if full {
-            self.store(slot, origin);
-        }
-        if let Some(handshake) = self.handshakes.get_mut(slot) {
-            handshake.forget_secrets();
-        }
+        Some(full)
     }
 
     /// A slot for the session: the one of the same peer, a free one, or another's.

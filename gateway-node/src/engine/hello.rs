@@ -132,11 +132,9 @@ impl Engine<'_> {
                 .iter()
                 .enumerate()
                 .filter(|(_, handshake)| handshake.stage != Stage::Done)
-                .min_by_key(|(_, handshake)| {
-                    (handshake.stage != Stage::Free, handshake.deadline)
-                })?,
+                .min_by_key(|(_, handshake)| (handshake.stage != Stage::Free, handshake.moved))?,
         };
-        handshake.is_displaceable(now).then_some(index)
+        handshake.is_displaceable(now, self.config.flight_timeout).then_some(index)
     }
 
     fn begin(
@@ -220,7 +218,7 @@ impl Engine<'_> {
         self.random.fill(nobodys.as_mut_slice());
         let psk = self.keys.psk(identity).or_else(|| Psk::new(nobodys.as_slice()));
         if let Some(psk) = psk {
-            handshake.key_exchange(identity, psk);
+            handshake.key_exchange(self.common.now, identity, psk);
         }
     }
 }

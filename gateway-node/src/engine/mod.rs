@@ -69,11 +69,11 @@ pub(crate) struct Engine<'a> {
 }
 
 impl Common {
-    pub(crate) fn new(secret: [u8; 32]) -> Self {
+    pub(crate) fn new(secret: &[u8; 32]) -> Self {
         Self {
             now: Instant(0),
             counters: Counters::default(),
-            baker: Baker { secret },
+            baker: Baker { secret: *secret },
             datagram: None,
             holder: None,
             reply: None,

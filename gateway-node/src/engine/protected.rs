@@ -19,6 +19,7 @@ use crate::{
     handshake::finished::Trial,
     record::PROTECTED,
     records::State,
+    resumption::Resumable,
     session::{Session, Stage},
     writer::Writer,
 };
@@ -170,7 +171,7 @@ impl Engine<'_> {
             return;
         };
         for entry in self.resumable.iter_mut().filter(|entry| entry.id == session.session_id) {
-            entry.cipher = None;
+            *entry = Resumable::default();
         }
     }
 

@@ -1,6 +1,8 @@
 //! What time brings.
 
-use crate::{Instant, Why, counters::count, handshake, records::State, session::Stage};
+use crate::{
+    Instant, Why, counters::count, handshake, records::State, resumption::Resumable, session::Stage,
+};
 
 use super::Engine;
 
@@ -14,6 +16,10 @@ impl Engine<'_> {
     /// Does what is overdue, up to one session's end.
     pub(super) fn elapse(&mut self) {
         let (now, config) = (self.common.now, self.config);
+        let lifetime = config.resumption_lifetime;
+        for entry in self.resumable.iter_mut().filter(|entry| entry.is_expired(now, lifetime)) {
+            *entry = Resumable::default();
+        }
         for handshake in self.handshakes.iter_mut() {
             if matches!(handshake.stage, handshake::Stage::Free | handshake::Stage::Done) {
                 continue;

@@ -10,6 +10,7 @@ use gateway_common::{
 };
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 use crate::{
     Instant, Origin,
@@ -42,6 +43,13 @@ pub(crate) struct Secrets {
     expected: [u8; VERIFY_DATA],
     /// verify_data of the server.
     pub(crate) finished: [u8; VERIFY_DATA],
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.expected.zeroize();
+        self.finished.zeroize();
+    }
 }
 
 /// What a protected record is to a handshake.

@@ -77,6 +77,8 @@ pub(crate) struct Handshake {
     /// Number of the next plaintext record.
     pub(crate) number: u64,
     born: Instant,
+    /// When it began, or its first ClientKeyExchange came.
+    pub(crate) moved: Instant,
     /// When the flight is sent again.
     pub(crate) deadline: Instant,
     timeout: u32,
@@ -89,8 +91,9 @@ pub(crate) struct Handshake {
 /// Answers to a ClientHello that comes again.
 const ANSWERS: u8 = 8;
 
-/// A handshake that did not move for so long, in milliseconds, can be displaced by another.
-pub(crate) const PATIENCE: u64 = 2_000;
+/// Least time without progress, in milliseconds, after which a handshake can be displaced, where the
+/// first timeout of a flight is shorter still.
+const PATIENCE: u32 = 2_000;
 
 /// Longest timeout of a flight, in milliseconds (RFC 6347 §4.2.4.1).
 const TIMEOUT_MAX: u32 = 60_000;
@@ -115,6 +118,7 @@ impl Handshake {
             finish_due: false,
             number: 0,
             born: Instant(0),
+            moved: Instant(0),
             deadline: Instant(0),
             timeout: 0,
             answers: 0,
@@ -171,8 +175,12 @@ impl Handshake {
         self.transcript.add(kind::SERVER_HELLO_DONE, message_seq, &[])
     }
 
-    /// Takes the identity of a ClientKeyExchange, and the key for it.
-    pub(crate) fn key_exchange(&mut self, identity: &[u8], psk: Psk) {
+    /// Takes the identity of a ClientKeyExchange, and the key for it. Only the first one is progress,
+    /// or others could keep the slot by as many as they like.
+    pub(crate) fn key_exchange(&mut self, now: Instant, identity: &[u8], psk: Psk) {
+        if self.stage == Stage::KeyExchange {
+            self.moved = now;
+        }
         self.set_identity(identity);
         self.psk = Some(psk);
         self.secrets = Secrets::default();
@@ -200,7 +208,7 @@ impl Handshake {
     /// Takes the slot, and starts the clocks.
     pub(crate) fn start(&mut self, peer: Peer, number: u64, now: Instant, timeout: u32) {
         (self.peer, self.number) = (peer, number);
-        (self.born, self.tried, self.timeout) = (now, now, timeout);
+        (self.born, self.moved, self.tried, self.timeout) = (now, now, now, timeout);
         self.deadline = now + timeout;
     }
 
@@ -229,13 +237,14 @@ impl Handshake {
         matches!(self.stage, Stage::KeyExchange | Stage::Resumed(_))
     }
 
-    /// Whether someone else may have the slot.
-    pub(crate) fn is_displaceable(&self, now: Instant) -> bool {
+    /// Whether someone else may have the slot: it did not move for the first timeout of a flight,
+    /// in which a client that is there would have answered.
+    pub(crate) fn is_displaceable(&self, now: Instant, flight_timeout: u32) -> bool {
         match self.stage {
             Stage::Free => true,
             Stage::Done => false,
             Stage::KeyExchange | Stage::Finished | Stage::Resumed(_) => {
-                now.since(self.born) >= PATIENCE
+                now >= self.moved + flight_timeout.max(PATIENCE)
             }
         }
     }

@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     pub(crate) seen: Vec<Seen>,
     pub(crate) weather: Weather,
+    /// Milliseconds that a datagram from or to a client takes.
+    pub(crate) delay: fn(usize) -> u64,
     /// Every datagram that was sent: to the server or not, and its bytes.
     pub(crate) wire: Vec<(bool, Vec<u8>)>,
     /// What an attacker on the path makes of a datagram, to the server or not.
@@ -80,6 +82,7 @@ impl World {
             clients: vec![],
             seen: vec![],
             weather: Weather::default(),
+            delay: |_| 10,
             wire: vec![],
             tamper: |_, _| (),
             inject: |_, _| vec![],
@@ -211,7 +214,7 @@ impl World {
         let copies = 1 + u64::from(self.dice.percent(duplication));
         for _ in 0..copies {
             if !self.dice.percent(loss) {
-                let at = self.now + 10 + self.dice.below(jitter + 1);
+                let at = self.now + (self.delay)(index) + self.dice.below(jitter + 1);
                 self.count += 1;
                 self.queue.push(Reverse((at, self.count, to_server, index, datagram.clone())));
             }

@@ -2,7 +2,7 @@
 
 use std::vec::Vec;
 
-use gateway_common::wire::dtls::content;
+use gateway_common::{mapping::handshake::kind, wire::dtls::content};
 
 use crate::{
     Config, Evict, Origin, SendError, Why,
@@ -83,6 +83,32 @@ fn flood_of_hellos_leaves_room_for_an_honest_client() {
     world.run(100_000);
     assert!(world.is_connected(honest));
     assert!(world.server.counters().crowded > 0);
+}
+
+#[test]
+fn slow_handshake_that_moves_survives_a_flood_of_hellos() {
+    for origin in BOTH {
+        let mut world = World::new(open(), 1);
+        world.delay = |client| if client == 0 { 2_500 } else { 10 };
+        // Finished is lost until the third flight, whose first record is the sixth: it arrives 11
+        // seconds after the ClientHello, but 6 after ClientKeyExchange
+        world.tamper = |to_server, datagram| {
+            let exchange = datagram.get(13) == Some(&kind::CLIENT_KEY_EXCHANGE);
+            if to_server && exchange && datagram[10] < 6 {
+                datagram.truncate(13 + usize::from(datagram[12]));
+            }
+        };
+        let slow = world.join(Client::new(Wish::of(origin), 1));
+        world.run(3_000);
+        for seed in 2..60 {
+            world.run(300);
+            world
+                .join(Client::new(Wish { psk: b"wrong".to_vec(), ..Wish::of(Origin::Dtls) }, seed));
+        }
+        let counters = *world.server.counters();
+        assert!(world.is_connected(slow), "{origin:?}: {counters:?}");
+        assert!(counters.crowded > 40 && counters.attackers > 0, "{counters:?}");
+    }
 }
 
 #[test]

@@ -100,6 +100,29 @@ fn fatal_alert_forgets_the_session() {
     }
 }
 
+/// Master secrets that the server still has.
+fn masters(world: &World) -> Vec<[u8; 48]> {
+    let kept = world.server.resumable.iter().map(|entry| entry.master.0);
+    kept.filter(|master| *master != [0; 48]).collect()
+}
+
+#[test]
+fn forgotten_or_expired_session_leaves_no_master_secret() {
+    for origin in BOTH {
+        let mut world = with(open(), Wish::of(origin));
+        assert_eq!(masters(&world), [world.clients[0].master.0]);
+        world.clients[0].send(world.now, content::ALERT, &[2, 20]);
+        world.run(1_000);
+        assert!(masters(&world).is_empty(), "after a fatal alert");
+
+        let config = Config { resumption_lifetime: 200_000, ..open() };
+        let mut world = with(config, Wish::of(origin));
+        assert_eq!(masters(&world), [world.clients[0].master.0]);
+        world.run(200_000);
+        assert!(masters(&world).is_empty(), "after its lifetime");
+    }
+}
+
 #[test]
 fn resumption_survives_a_bad_network() {
     let mut whole = 0;

@@ -1,4 +1,4 @@
-//! Keys and where they come from; the kernel's random bytes.
+//! What the examples share: keys and where they come from, the kernel's random bytes.
 
 use std::{
     fs::File,
@@ -21,9 +21,11 @@ impl Key {
     pub(crate) fn psk(&self) -> Psk {
         self.1.clone()
     }
+}
 
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.0.clone()
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -59,6 +61,28 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Identity>, String> {
         Ok((identity.as_bytes().to_vec(), key))
     };
     lines.map(entry).collect()
+}
+
+/// The keys of clients: typed ones, each with its identity, and those of a file.
+pub(crate) fn of_clients(
+    identities: &[String],
+    keys: &[Key],
+    file: Option<&Path>,
+) -> Result<Vec<(Vec<u8>, Psk)>, String> {
+    let (names, count) = (identities.len(), keys.len());
+    if names != count {
+        return Err(format!(
+            "{names} --psk-identity and {count} --psk: each --psk-identity needs its --psk, and the \
+             reverse"
+        ));
+    }
+    let typed = identities.iter().map(|name| name.as_bytes().to_vec()).zip(keys.iter().cloned());
+    let mut all: Vec<Identity> = typed.collect();
+    all.extend(file.map(read).transpose()?.unwrap_or_default());
+    if all.is_empty() {
+        return Err("no client could connect: give --keys, or --psk-identity and --psk".into());
+    }
+    Ok(all.into_iter().map(|(identity, key)| (identity, key.psk())).collect())
 }
 
 /// The kernel's random bytes.
