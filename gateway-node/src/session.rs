@@ -36,7 +36,17 @@ pub(crate) enum Stage {
         told: bool,
     },
     /// A record was given up: a fatal alert is to be sent, once.
-    Failed,
+    Failed {
+        /// Whether the caller knows of the end.
+        told: bool,
+    },
+}
+
+impl Stage {
+    /// Whether the caller knows that the session has ended.
+    pub(crate) fn is_told(self) -> bool {
+        matches!(self, Self::Closing { told: true } | Self::Failed { told: true })
+    }
 }
 
 /// Final flights that are sent again for a ClientKeyExchange that comes again. More would let

@@ -206,7 +206,7 @@ fn what_comes_over_another_interface_is_not_the_nodes() -> Result<()> {
     let leg = datagrams.find(|datagram| datagram.dst == node).context("no datagram")?.src;
     // the numbers that the node may use next
     for number in 1..6 {
-        let record = dtls::record(content::APPLICATION_DATA, 0xfefd, 1, number, &[7; 40]);
+        let record = dtls::record(content::APPLICATION, 0xfefd, 1, number, &[7; 40]);
         other.write_all(&Packet::udp(node, leg).raw_ip().payload(record).build())?;
     }
     ensure!(connection.request(&temperature, SOON)?.ok()? == "21.5");

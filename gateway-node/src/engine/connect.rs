@@ -83,13 +83,13 @@ impl Engine<'_> {
             // free ones first, then those that are closing, then the one idle the longest
             match session.stage {
                 Stage::Free => (0, session.heard),
-                Stage::Closing { .. } | Stage::Failed => (1, session.heard),
+                Stage::Closing { .. } | Stage::Failed { .. } => (1, session.heard),
                 Stage::Open => (2, session.heard),
             }
         })?;
         match (session.stage, self.config.evict) {
             (Stage::Open, Evict::Never) => return None,
-            (Stage::Open | Stage::Closing { .. } | Stage::Failed, _) => {
+            (Stage::Open | Stage::Closing { .. } | Stage::Failed { .. }, _) => {
                 self.end(index, Why::Evicted)
             }
             (Stage::Free, _) => {}

@@ -113,7 +113,7 @@ impl Engine<'_> {
         let Some(session) = self.sessions.get_mut(index) else {
             return;
         };
-        if session.stage != (Stage::Closing { told: true }) && session.connected.is_none() {
+        if !session.stage.is_told() && session.connected.is_none() {
             self.common.ended = Some((session.id(index), why));
         }
         if let Some(slot) = session.connected

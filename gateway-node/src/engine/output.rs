@@ -137,7 +137,7 @@ impl Engine<'_> {
     fn transmit_session(&mut self, index: usize, buffer: &mut [u8]) -> Option<(Peer, usize)> {
         let session = self.sessions.get(index).filter(|session| session.stage != Stage::Free)?;
         let (peer, due) = (session.peer?, session.due);
-        if session.stage == Stage::Failed {
+        if matches!(session.stage, Stage::Failed { .. }) {
             return self.last_words(index, buffer).map(|length| (peer, length));
         }
         if let Some(alert) = due.alert

@@ -161,7 +161,7 @@ impl Engine<'_> {
                 self.common.ended = Some((session.id(index), Why::Peer));
             }
             Stage::Closing { .. } => session.answered = true,
-            Stage::Free | Stage::Failed => {}
+            Stage::Free | Stage::Failed { .. } => {}
         }
     }
 

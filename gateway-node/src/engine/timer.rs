@@ -64,7 +64,7 @@ impl Engine<'_> {
         self.records.release_all(index);
         self.forget(index);
         if let Some(session) = self.sessions.get_mut(index) {
-            session.stage = Stage::Failed;
+            session.stage = Stage::Failed { told: session.stage.is_told() };
         }
     }
 
@@ -100,7 +100,7 @@ impl Engine<'_> {
         let session = self.sessions.get(index)?;
         let idle = self.config.idle_timeout;
         match session.stage {
-            Stage::Free | Stage::Failed => None,
+            Stage::Free | Stage::Failed { .. } => None,
             Stage::Open => Some(session.heard + idle),
             Stage::Closing { .. } if self.records.outgoing(index) > 0 => None,
             Stage::Closing { .. } => Some(session.heard + LINGER.min(idle)),

@@ -147,3 +147,18 @@ fn unconfirmed_record_frees_the_session() {
     assert_eq!(last.1[0], content::ALERT);
     assert_eq!(number(&last.1), number(&again[0].1) + 1);
 }
+
+#[test]
+fn a_close_that_the_peer_began_is_told_once_even_if_its_answer_is_lost() {
+    let mut world = World::new(open(), 3);
+    world.join(Client::new(Wish::of(Origin::Tls), 3));
+    world.run(1_000);
+    world.clients[0].close(world.now);
+    world.run(11); // it is on its way when the network goes down
+    world.weather.loss = 100;
+    world.run(200_000);
+    let closed: Vec<_> =
+        world.seen.iter().filter(|seen| matches!(seen, Seen::Closed(..))).collect();
+    assert!(matches!(closed[..], [Seen::Closed(_, Why::Peer)]), "{closed:?}");
+    assert!(world.is_empty());
+}
