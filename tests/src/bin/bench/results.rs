@@ -109,22 +109,32 @@ impl Results {
         if self.mapper.is_empty() {
             return;
         }
-        let heads = ["ns a record", "the same, 16", "us a connection", "us alone", "KiB idle"];
-        println!(
-            "{:28} {}",
-            "relays: CPU, medians",
-            heads.map(|head| format!("{head:>16}")).concat()
-        );
-        let median = |samples: &[f64]| match samples {
-            [] => format!("{:>16}", "-"),
-            _ => format!("{:>16.1}", Spread::of(samples.iter().copied()).median),
-        };
+        let heads =
+            ["ns a record", "the same, 16", "us a connection", "handshakes/s", "us alone", "added"];
+        let heads = heads.map(|head| format!("{head:>16}")).concat();
+        println!("{:28} {heads}{:>10}", "relays: CPU, medians", "KiB idle");
+        let median = |samples: &[f64]| Spread::of(samples.iter().copied()).median;
+        let bare = self.relay(mapper::name::BARE).map(|row| median(&row.latency));
         for row in &self.mapper {
-            let columns = [&row.single, &row.batched, &row.connection, &row.latency];
-            let columns = columns.map(|samples| median(samples)).concat();
-            println!("{:28} {columns}{:>16.2}", row.name, row.memory);
+            let batched = (!row.batched.is_empty()).then(|| median(&row.batched));
+            let (connection, latency) = (median(&row.connection), median(&row.latency));
+            let columns = [
+                Some(median(&row.single)),
+                batched,
+                Some(connection),
+                Some(1e6 / connection),
+                Some(latency),
+                bare.map(|bare| latency - bare),
+            ];
+            let cell =
+                |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.1}"));
+            let columns = columns.map(|value| format!("{:>16}", cell(value))).concat();
+            println!("{:28} {columns}{:>10.2}", row.name, row.memory);
         }
-        println!("(us alone: wall time of a record there and back on one connection)\n");
+        println!(
+            "(handshakes/s: what one core holds; us alone: wall time of a record there and back on"
+        );
+        println!("one connection; added: that beside the bare relay)\n");
     }
 
     fn print_handshakes(&self) {
