@@ -6,9 +6,6 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use aya::{Ebpf, programs::XdpMode};
-use gateway_common::abi::Settings;
-use gateway_user::dataplane::object::{self, Capacity};
 use tests::{
     lab::{
         Capture, Gateway, Injector, Lab,
@@ -35,18 +32,6 @@ fn config(mode: &str) -> String {
         "{EVERYDAY}mode = \"{mode}\"\n[agent]\nrate = \"unlimited\"\n\
          [cookies]\nports = [{PORT}]\nnodes = [\"{NODE}\"]\n"
     )
-}
-
-/// An XDP program at the router's peer that passes everything: without one a veth queues what XDP_TX
-/// sends it and is not woken for it (`veth_xdp_flush` in the kernel). A network card needs no such.
-fn awake(lab: &Lab) -> Result<Ebpf> {
-    let capacity = Capacity { sources: 64, associations: 64, pages: 64 };
-    let mut settings = Settings::EMPTY;
-    capacity.apply(&mut settings);
-    let mut object = object::load(object::OBJECT, &settings, &capacity, None)?;
-    let program = object::verify(&mut object, "wan")?;
-    lab.internet.enter(|| program.attach("up0", XdpMode::Driver))?;
-    Ok(object)
 }
 
 /// Hellos of admitted and other sources that nobody sent, to the node or to the router.
@@ -77,7 +62,7 @@ fn a_node_behind_cookies(mode: &str) -> Result<()> {
     need::root_and_tools(&["openssl", "coap-client-openssl"]);
     let lab = Lab::new()?;
     let gateway = Gateway::start(&lab.router, &config(mode))?;
-    let _awake = awake(&lab)?;
+    let _awake = lab.awake()?;
     gateway.allow(BACKEND, &[])?;
     let psk = Psk::default();
     let node = Node::start(&lab.node, at(NODE, COAPS), &psk, &["--cookie", "foreign"])?;
@@ -118,7 +103,7 @@ fn forged_hellos_to_the_routers_own_port_wake_nobody() -> Result<()> {
     need::root_and_tools(&[]);
     let lab = Lab::new()?;
     let gateway = Gateway::start(&lab.router, &config("native"))?;
-    let _awake = awake(&lab)?;
+    let _awake = lab.awake()?;
     let socket = lab.router.enter(|| UdpSocket::bind((ROUTER, PORT)))?;
     socket.set_nonblocking(true)?;
     let wire = Injector::new(lab.internet.device("up0"))?;
@@ -146,7 +131,7 @@ fn a_cookie_outlives_the_agent_that_made_its_key() -> Result<()> {
     need::root_and_tools(&[]);
     let lab = Lab::new()?;
     let mut gateway = Gateway::start(&lab.router, &config("native"))?;
-    let _awake = awake(&lab)?;
+    let _awake = lab.awake()?;
     let socket = lab.router.enter(|| UdpSocket::bind((ROUTER, PORT)))?;
     socket.set_nonblocking(true)?;
     let client = lab.backend.enter(|| UdpSocket::bind((BACKEND, 0)))?;

@@ -14,7 +14,7 @@ const LATE: Duration = Duration::from_secs(120);
 /// A radio link is slow to repeat itself; a test has less time. The router gives up a record, or a gap,
 /// after 51 to 77 s: before [`LATE`].
 const QUICK: Settings = Settings {
-    timers: "retransmit = \"300ms\"\nacknowledge = \"200ms\"\nretries = 7\nclose = \"5s\"\n",
+    timers: "retransmit = \"300ms\"\nacknowledge = \"200ms\"\nretries = 5\nclose = \"5s\"\n",
     node: &["--arq-timeout", "200", "--flight-timeout", "600", "--idle", "20"],
     ..Settings::LIVELY
 };

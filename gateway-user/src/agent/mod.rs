@@ -248,7 +248,7 @@ pub fn settings(config: &Config, prefixes: &[IpNet]) -> Settings {
     fill(&mut settings.mapper_ports, &config.mapper.own_ports());
     fill(&mut settings.agent_ports, &config.agent_ports());
     fill(&mut settings.socket_ports, &config.socket_ports());
-    fill(&mut settings.cookie_ports, &config.cookies.ports);
+    fill(&mut settings.cookie_ports, &config.cookie_ports());
     settings.cookie_nodes = u32::from(!config.cookies.nodes.is_empty());
     settings
 }

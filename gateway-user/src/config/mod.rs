@@ -245,6 +245,15 @@ impl Config {
 }
 
 impl Config {
+    /// The agent's own ports before which a handshake needs a cookie of the router's.
+    pub fn cookie_ports(&self) -> Vec<u16> {
+        let keys = self.auth.psk.listen.iter().map(std::net::SocketAddr::port);
+        let mut ports: Vec<u16> = self.cookies.ports.iter().copied().chain(keys).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
+    }
+
     /// The agent's own ports: those that are named, and those that it listens on.
     pub fn agent_ports(&self) -> Vec<u16> {
         let mut ports =

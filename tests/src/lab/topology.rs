@@ -14,6 +14,9 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
+use aya::{Ebpf, programs::XdpMode};
+use gateway_common::abi::Settings;
+use gateway_user::dataplane::object::{self, Capacity};
 
 use super::{
     air::Air,
@@ -134,6 +137,19 @@ impl Lab {
         ensure!(until(READY, || lab.router.pings(NODE_2)), "the router does not reach the node");
         ensure!(until(READY, || lab.backend.pings(NODE)), "the back-end does not reach the node");
         Ok(lab)
+    }
+
+    /// Has the router's uplink take what XDP_TX sends, as a network card would, while the returned
+    /// value lives: a veth queues it and is not woken for it, unless its peer has an XDP program
+    /// too (`veth_xdp_flush` in the kernel). This one passes everything.
+    pub fn awake(&self) -> Result<Ebpf> {
+        let capacity = Capacity { sources: 64, associations: 64, pages: 64 };
+        let mut settings = Settings::EMPTY;
+        capacity.apply(&mut settings);
+        let mut object = object::load(object::OBJECT, &settings, &capacity, None)?;
+        let program = object::verify(&mut object, "wan")?;
+        self.internet.enter(|| program.attach("up0", XdpMode::Driver))?;
+        Ok(object)
     }
 
     /// All namespaces, from the Internet inwards.

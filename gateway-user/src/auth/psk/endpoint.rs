@@ -15,6 +15,7 @@ use crate::{
         problem::Problem,
         rest::{Action, Terms},
     },
+    dataplane::cookies::Judged,
     lease::{self, Registry},
     tunnel::{Flow, Frame, Hub, relay},
 };
@@ -77,11 +78,10 @@ enum News {
 
 impl Endpoint {
     /// Serves a socket.
-    pub(super) fn new(socket: Socket, common: Common) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(socket: Socket, gate: Gate, common: Common) -> Self {
         let ticked = Instant::now();
-        let gate = Gate::new(ticked)?;
         let (associations, notes) = (HashMap::new(), mpsc::channel(QUEUE));
-        Ok(Self { socket, common, gate, associations, serial: 0, ticked, notes })
+        Self { socket, common, gate, associations, serial: 0, ticked, notes }
     }
 
     /// Serves until it is dropped.
@@ -115,11 +115,13 @@ impl Endpoint {
 
     fn datagram(&mut self, way: &Way, datagram: &[u8]) {
         let now = Instant::now();
-        let hello = Hello::read(datagram);
+        let hello = match self.gate.judge(way, datagram) {
+            Judged::Other => None,
+            Judged::Vouched => Hello::read(datagram),
+            Judged::Answer(answer) => return self.socket.send(way, &answer),
+            Judged::Refused => return,
+        };
         if let Some(hello) = hello {
-            if !self.gate.accepts(way, &hello) {
-                return self.socket.send(way, &self.gate.answer(way, &hello));
-            }
             let known = self.associations.get(way).is_some_and(|(_, known)| known.is_of(&hello));
             if !known {
                 return self.admit(now, way, &hello);
@@ -299,7 +301,6 @@ impl Endpoint {
             return;
         }
         self.ticked = now;
-        self.gate.handle_timeout(now);
         let (mut over, mut renewals, mut happened) = (Vec::new(), Vec::new(), Vec::new());
         let socket = &self.socket;
         for (way, (serial, association)) in &mut self.associations {

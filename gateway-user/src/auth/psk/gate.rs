@@ -1,16 +1,15 @@
 //! Before a handshake: nothing is kept of a client until it has returned a cookie, which proves
 //! that it receives what is sent to its address (RFC 6347 §4.2.1).
 use super::socket::Way;
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
-use std::time::{Duration, Instant};
+use crate::dataplane::{
+    self, Maps, Pins,
+    cookies::{Judged, Keyring},
+};
+use gateway_common::cookie::LENGTH;
+use std::path::Path;
 
 /// Bytes of a cookie.
-pub(super) const COOKIE: usize = 16;
-/// Bytes of a key: a block of the hash.
-const KEY: usize = 64;
-/// How long a key makes cookies; it is then good for as long again.
-const LIFE: Duration = Duration::from_mins(1);
+pub(super) const COOKIE: usize = LENGTH as usize;
 
 /// A ClientHello, as far as a cookie needs it (RFC 6347 §4.2.1).
 #[derive(Clone, Copy, Debug)]
@@ -50,12 +49,6 @@ impl<'a> Hello<'a> {
         self.body.get(2..34).unwrap_or_default()
     }
 
-    /// What does not change between the hello without a cookie and the one with it: version, random
-    /// and session id. Extensions of clients that speak DTLS 1.3 too do change.
-    fn covered(&self) -> &'a [u8] {
-        self.body.get(..self.at).unwrap_or_default()
-    }
-
     /// The message's number.
     pub(super) fn number(&self) -> u16 {
         let bytes = self.datagram.get(17..19).and_then(|bytes| bytes.try_into().ok());
@@ -77,68 +70,20 @@ fn length_of(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |all, byte| all << 8 | usize::from(*byte))
 }
 
-/// Makes cookies and knows them again.
-pub(super) struct Gate {
-    keys: [[u8; KEY]; 2],
-    /// Which of them is the newer one.
-    turn: u8,
-    since: Instant,
-}
+/// Judges what comes with the keys that the filter has too: it answers first where it can, and who
+/// has a cookie of either gets through.
+pub(super) struct Gate(Keyring);
 
 impl Gate {
-    /// With fresh keys.
-    pub(super) fn new(now: Instant) -> Result<Self, getrandom::Error> {
-        Ok(Self { keys: [key()?, key()?], turn: 0, since: now })
+    /// With the keys that are pinned there.
+    pub(super) fn open(bpffs: &Path) -> dataplane::Result<Self> {
+        Ok(Self(Keyring::open(&Maps::open(&Pins::new(bpffs))?)?))
     }
 
-    /// Changes the keys when it is time.
-    pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if now < self.since + LIFE {
-            return;
-        }
-        // without chance the old key has to do
-        let Ok(fresh) = key() else { return };
-        let [even, odd] = &mut self.keys;
-        self.turn ^= 1;
-        *if self.turn == 0 { even } else { odd } = fresh;
-        self.since = now;
+    /// What a datagram is: the one place that lets clients in. Without keys nobody is.
+    pub(super) fn judge(&self, way: &Way, datagram: &[u8]) -> Judged {
+        self.0.judge(way.peer, way.local, datagram).unwrap_or(Judged::Refused)
     }
-
-    /// Whether a hello carries a cookie that was made for it: the one place that lets clients in.
-    pub(super) fn accepts(&self, way: &Way, hello: &Hello<'_>) -> bool {
-        let Some((turn, mac)) = hello.cookie.split_first() else { return false };
-        let good = hello.cookie.len() == COOKIE && *turn <= 1;
-        good && self.mac(*turn, way, hello).verify_truncated_left(mac).is_ok()
-    }
-
-    /// The HelloVerifyRequest that answers a hello: nothing is kept, and it is smaller.
-    pub(super) fn answer(&self, way: &Way, hello: &Hello<'_>) -> Vec<u8> {
-        let mac = self.mac(self.turn, way, hello).finalize().into_bytes();
-        // in DTLS 1.0, as RFC 6347 §4.2.1 says
-        let mut answer = vec![22, 254, 255];
-        // the record's number is the hello's own, the message's too
-        answer.extend(hello.datagram.iter().skip(3).take(8));
-        answer.extend([0, 12 + 3 + COOKIE as u8, 3, 0, 0, 3 + COOKIE as u8]);
-        answer.extend(hello.datagram.iter().skip(17).take(2));
-        answer.extend([0, 0, 0, 0, 0, 3 + COOKIE as u8, 254, 255, COOKIE as u8, self.turn]);
-        answer.extend(mac.iter().take(COOKIE - 1));
-        answer
-    }
-
-    fn mac(&self, turn: u8, way: &Way, hello: &Hello<'_>) -> Hmac<Sha256> {
-        let [even, odd] = &self.keys;
-        let key = if turn == 0 { even } else { odd };
-        let mut mac = Hmac::<Sha256>::new(key.into());
-        mac.update(format!("{} {}", way.peer, way.local).as_bytes());
-        mac.update(hello.covered());
-        mac
-    }
-}
-
-fn key() -> Result<[u8; KEY], getrandom::Error> {
-    let mut key = [0; KEY];
-    getrandom::fill(&mut key)?;
-    Ok(key)
 }
 
 #[cfg(test)]
@@ -159,53 +104,6 @@ pub(super) mod tests {
         datagram.extend([1, 0, 0, length, 0, number, 0, 0, 0, 0, 0, length]);
         datagram.extend(body);
         datagram
-    }
-
-    fn way(port: u16) -> Way {
-        Way { peer: ([192, 0, 2, 1], port).into(), local: ([192, 0, 2, 2], 5684).into() }
-    }
-
-    fn cookie(answer: &[u8]) -> &[u8] {
-        &answer[28..]
-    }
-
-    #[test]
-    fn a_cookie_is_good_for_its_hello_and_its_way_only() {
-        let gate = Gate::new(Instant::now()).unwrap();
-        let first = hello(&[], 0);
-        let answer = gate.answer(&way(1), &Hello::read(&first).unwrap());
-        assert!(answer.len() <= first.len(), "nobody is flooded with more than was sent");
-        assert_eq!(answer[..14], [22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 31, 3]);
-        let second = hello(cookie(&answer), 1);
-        let read = Hello::read(&second).unwrap();
-        assert!(gate.accepts(&way(1), &read));
-        assert!(!gate.accepts(&way(2), &read), "another port");
-        assert!(!gate.accepts(&way(1), &Hello::read(&first).unwrap()), "no cookie");
-        for place in [0, 1, 15] {
-            let mut other = cookie(&answer).to_vec();
-            other[place] ^= 2;
-            let other = hello(&other, 1);
-            assert!(!gate.accepts(&way(1), &Hello::read(&other).unwrap()), "{place}");
-        }
-        let mut random = second.clone();
-        random[30] ^= 1;
-        assert!(!gate.accepts(&way(1), &Hello::read(&random).unwrap()), "another hello");
-    }
-
-    #[test]
-    fn cookies_grow_old() {
-        let begin = Instant::now();
-        let mut gate = Gate::new(begin).unwrap();
-        let second = {
-            let first = hello(&[], 0);
-            hello(cookie(&gate.answer(&way(1), &Hello::read(&first).unwrap())), 1)
-        };
-        let read = Hello::read(&second).unwrap();
-        gate.handle_timeout(begin + LIFE - Duration::from_secs(1));
-        gate.handle_timeout(begin + LIFE);
-        assert!(gate.accepts(&way(1), &read), "the key before is still good");
-        gate.handle_timeout(begin + LIFE * 2);
-        assert!(!gate.accepts(&way(1), &read));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! datagram ──▶ gate (cookie) ──▶ association (dimpl) ──▶ coap ──▶ Holder ──▶ leases
 //! ```
 //!
+//! The filter answers a ClientHello without a cookie where it sees it first, with the same keys.
 //! Nothing is kept of a client before its cookie comes back; then handshakes are bounded, in all
 //! and of each source, and last half a minute at most. A wrong identity and a wrong key look the
 //! same from outside: the handshake goes on with a random key, and fails in silence.
@@ -20,14 +21,20 @@ pub(crate) use engine::DATAGRAM;
 use super::limit::Limit;
 use crate::{
     config::{Config, auth::Psk as Settings},
+    dataplane,
     lease::Registry,
     tunnel::Hub,
 };
 use endpoint::{Common, Endpoint};
+use gate::Gate;
 use keys::Keys;
 use socket::Socket;
 use std::{
-    collections::HashSet, fs, io, net::SocketAddr, os::unix::fs::MetadataExt as _, path::Path,
+    collections::HashSet,
+    fs, io,
+    net::SocketAddr,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use tokio::{sync::watch, task::JoinHandle};
@@ -49,9 +56,9 @@ pub enum Error {
     /// The DTLS engine.
     #[error("auth.psk: the DTLS engine does not start: {0}")]
     Engine(#[from] dimpl::Error),
-    /// The system has no chance to offer.
-    #[error("auth.psk: no random bytes: {0}")]
-    Random(#[from] getrandom::Error),
+    /// The keys behind cookies.
+    #[error(transparent)]
+    Cookies(#[from] dataplane::Error),
 }
 
 /// What all sockets follow.
@@ -59,6 +66,8 @@ struct State {
     settings: Settings,
     keys: Arc<Keys>,
     config: Arc<dimpl::Config>,
+    /// Where the filter's maps are, with the keys behind cookies.
+    bpffs: PathBuf,
     /// Identities whose keys are others than in the state before.
     changed: HashSet<String>,
 }
@@ -84,16 +93,17 @@ impl Prepared {
     /// # Errors
     /// [`Error::Keys`], [`Error::Engine`].
     pub fn new(config: &Config) -> Result<Self, Error> {
-        Self::read(&config.auth.psk)
+        Self::read(&config.auth.psk, &config.state.bpffs)
     }
 
-    fn read(settings: &Settings) -> Result<Self, Error> {
+    fn read(settings: &Settings, bpffs: &Path) -> Result<Self, Error> {
         let seen = stamp(&settings.keys);
         let on = !settings.listen.is_empty();
         let keys = Arc::new(if on { Keys::load(&settings.keys)? } else { Keys::default() });
         let config = engine::config(Arc::clone(&keys))?;
         let (settings, changed) = (settings.clone(), HashSet::new());
-        Ok(Self { state: State { settings, keys, config, changed }, seen })
+        let bpffs = bpffs.to_owned();
+        Ok(Self { state: State { settings, keys, config, bpffs, changed }, seen })
     }
 }
 
@@ -123,7 +133,7 @@ impl Psk {
     /// Puts another configuration into force. Associations live on unless their key has changed.
     ///
     /// # Errors
-    /// [`Error::Listen`].
+    /// [`Error::Listen`], [`Error::Cookies`].
     pub fn reload(&mut self, prepared: Prepared) -> Result<(), Error> {
         let mut state = prepared.state;
         state.changed = self.state.borrow().keys.changed(&state.keys);
@@ -137,12 +147,14 @@ impl Psk {
     /// Looks whether the file of keys has changed, and follows it. A mistake in it is logged, and
     /// what was in force stays.
     pub fn tick(&mut self) {
-        let settings = self.state.borrow().settings.clone();
+        let state = Arc::clone(&self.state.borrow());
+        let settings = &state.settings;
         if settings.listen.is_empty() || stamp(&settings.keys) == self.seen {
             return;
         }
         self.seen = stamp(&settings.keys);
-        let reloaded = Prepared::read(&settings).and_then(|prepared| self.reload(prepared));
+        let reloaded =
+            Prepared::read(settings, &state.bpffs).and_then(|prepared| self.reload(prepared));
         match reloaded {
             Ok(()) => tracing::info!("pre-shared keys reloaded"),
             Err(error) => {
@@ -152,7 +164,8 @@ impl Psk {
     }
 
     fn listen(&mut self) -> Result<(), Error> {
-        let wanted = self.state.borrow().settings.listen.clone();
+        let state = Arc::clone(&self.state.borrow());
+        let wanted = state.settings.listen.clone();
         for (_, task) in self.listeners.extract_if(.., |(at, _)| !wanted.contains(at)) {
             task.abort();
         }
@@ -161,7 +174,7 @@ impl Psk {
                 continue;
             }
             let socket = Socket::bind(at).map_err(|source| Error::Listen { at, source })?;
-            let endpoint = Endpoint::new(socket, self.common.clone())?;
+            let endpoint = Endpoint::new(socket, Gate::open(&state.bpffs)?, self.common.clone());
             self.listeners.push((at, tokio::spawn(endpoint.run())));
         }
         Ok(())
