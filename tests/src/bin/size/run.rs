@@ -103,11 +103,16 @@ fn costs(board: &mut Microcontroller, mut client: Session, request: &[u8]) -> Re
     ensure!(board.starts() == 1, "the board panicked");
     let handshake: u64 = lines(board).take_while(|line| line.connected == 0).map(Line::all).sum();
     let last = lines(board).find(|line| line.connected == 1).context("no handshake")?;
+    let requests = || lines(board).filter(Line::is_request);
+    ensure!(requests().count() > 0, "no request was measured: {}", board.console.output());
+    let confirmation = mean(lines(board).filter(Line::is_confirmation).map(Line::all));
+    // reading one that came along is no part of reading the request
+    let along = |line: &Line| if line.has_confirmation() { confirmation / INSTRUCTIONS } else { 0 };
     Ok(Costs {
         handshake: (handshake + last.all()) * INSTRUCTIONS,
-        receive: mean(lines(board).filter(Line::is_request).map(|line| line.receive)),
-        send: mean(lines(board).filter(Line::is_request).map(|line| line.send)),
-        confirmation: mean(lines(board).filter(Line::is_confirmation).map(Line::all)),
+        receive: mean(requests().map(|line| line.receive - along(&line))),
+        send: mean(requests().map(|line| line.send)),
+        confirmation,
         stack: lines(board).map(|line| line.stack).max().unwrap_or(0),
     })
 }
@@ -147,7 +152,12 @@ impl Line {
     }
 
     fn is_request(&self) -> bool {
-        self.connected == 1 && self.length == RECORD && self.send > 0
+        let record = self.length == RECORD || self.has_confirmation();
+        self.connected == 1 && record && self.send > 0
+    }
+
+    fn has_confirmation(&self) -> bool {
+        self.length == RECORD + CONFIRMATION
     }
 
     fn is_confirmation(&self) -> bool {
