@@ -64,7 +64,7 @@ fn starter(root: &Path, architecture: &str) -> String {
     let root = root.display();
     format!(
         "#!/bin/sh\n\
-         LD_LIBRARY_PATH='{root}/usr/lib/{architecture}' exec '{root}/usr/bin/{PROGRAM}' \
-         -L '{root}/usr/share/qemu' \"$@\"\n"
+         LD_LIBRARY_PATH='{root}/usr/lib/{architecture}:{root}/lib/{architecture}' \
+         exec '{root}/usr/bin/{PROGRAM}' -L '{root}/usr/share/qemu' \"$@\"\n"
     )
 }
