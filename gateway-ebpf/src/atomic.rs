@@ -44,6 +44,19 @@ pub(crate) unsafe fn replace(word: *mut u64, old: u64, new: u64) -> bool {
     found == old
 }
 
+/// Writes the word unless it holds the value already: a cache line that other CPUs read stays theirs.
+///
+/// # Safety
+/// As for [`add`].
+#[inline(always)]
+pub(crate) unsafe fn refresh(word: *mut u64, value: u64) {
+    // SAFETY: the caller's word.
+    if unsafe { load(word) } != value {
+        // SAFETY: as above.
+        unsafe { store(word, value) };
+    }
+}
+
 /// Reads the word afresh.
 ///
 /// # Safety

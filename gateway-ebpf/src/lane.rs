@@ -11,7 +11,7 @@ use crate::{
     settle::{Outcome, Verdict},
     stage::{
         admit::{self, Associated},
-        charge::{self, Accounts},
+        charge::{self, Account},
         replay,
         ring::{self, Seen},
     },
@@ -145,6 +145,10 @@ fn datagram(
     if settings::replay() == replay_mode::OFF {
         return Some(pass(flow, length));
     }
+    let account = match Account::of(&flow.admitted, length) {
+        Ok(account) => account,
+        Err(refusal) => return Some(Err(refusal)),
+    };
     let print = fingerprint(frame, settings::key(), record)?;
     let mark = Mark::at(place, record.sequence, progress.incarnation, print);
     let gap = match ring::gap(&mark, marks) {
@@ -152,14 +156,13 @@ fn datagram(
         Err(Seen::Replayed) => return Some(Err(flow.admitted.refuse(Reason::Replayed))),
         Err(Seen::Conflict | Seen::No) => return None,
     };
-    let accounts = Accounts::of(&flow.admitted)?;
-    if let Err(refusal) = accounts.charge(&flow.admitted, length) {
+    if let Err(refusal) = account.charge(&flow.admitted, length) {
         return Some(Err(refusal));
     }
     if !ring::fill(&mark, &gap) {
         return Some(Err(flow.admitted.refuse(Reason::Replayed)));
     }
-    accounts.count(&flow.admitted, length);
+    charge::passed(&flow.admitted, length);
     flow.passed(length);
     Some(Ok(Outcome::Checked))
 }

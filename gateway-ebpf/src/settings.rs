@@ -22,7 +22,11 @@ macro_rules! read {
 
 macro_rules! rate {
     ($($field:tt)+) => {
-        Rate { interval_ns: read!($($field)+.interval_ns), burst_ns: read!($($field)+.burst_ns) }
+        Rate {
+            interval_ns: read!($($field)+.interval_ns),
+            burst: read!($($field)+.burst),
+            scale: read!($($field)+.scale),
+        }
     };
 }
 

@@ -155,7 +155,9 @@ fn datagram(frame: &XdpFrame, case: &Case) -> Verdict<Outcome> {
     let (length, flow) = (case.ip.length, &case.flow);
     let (payload, end) = (upper::bounded(case.upper.at), upper::bounded(case.upper.end));
     let found = admit::associate(frame, flow, Side::Wan)?;
-    // 5. Replay, 6. rate; what passes is remembered last.
+    // 5. Replay, 6. rate: a source over its limit ends before its records are looked at, and what
+    // passes is remembered last.
+    charge::affords(&found.admitted, length)?;
     replay::check(frame, &found, flow, payload, end)?;
     charge::charge(&found.admitted, length)?;
     replay::remember(frame, &found, payload, end)?;

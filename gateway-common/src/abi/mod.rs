@@ -34,7 +34,7 @@ pub use record::*;
 pub use settings::Settings;
 
 /// Grows with every change to a record of this module; the agent replaces the maps of another one.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Names of the pinned maps, as in `/sys/fs/bpf/gateway/`.
 pub const MAPS: [&str; 22] = [

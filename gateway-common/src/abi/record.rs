@@ -1,6 +1,6 @@
 //! Keys and values of the maps.
 use crate::{
-    decide::association::Progress,
+    decide::{association::Progress, rate::Due},
     hash::{Key, mix},
     wire::Address,
 };
@@ -50,16 +50,16 @@ pub struct PrefixKey {
     pub length: u64,
 }
 
-/// Arrival times of a pair of limits, in ns of the kernel's monotonic clock.
+/// What is spent of a pair of limits.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]
 #[repr(C)]
 pub struct Budget {
-    /// Of packets.
-    pub packets_ns: u64,
-    /// Of bytes.
-    pub bytes_ns: u64,
+    /// When the next packet and the next byte are due; replaced in one compare-and-swap.
+    pub due: Due,
+    /// When it was last charged, in ns of the kernel's monotonic clock.
+    pub spent_ns: u64,
 }
 
 /// A source's budget and counters; those of what passed are in `SOURCE_PASSED`.

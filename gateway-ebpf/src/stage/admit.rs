@@ -1,5 +1,6 @@
 //! Is there a lease in force, and does it cover this node and port?
 #![expect(unsafe_code, reason = "associations are shared memory")]
+use super::charge;
 use crate::{
     atomic, flows,
     frame::XdpFrame,
@@ -188,13 +189,10 @@ const EXHAUSTED: u32 = 5;
 /// its limit from making the router remember new flows.
 #[inline(always)]
 fn exhausted(bucket: u32, policy: &Policy, now: u64) -> bool {
-    let rate = policy.limits.packets;
     let Some(state) = maps::source_state(bucket) else {
         return true;
     };
-    // SAFETY: a word of a map value.
-    let arrival = unsafe { atomic::load(&raw const (*state).budget.packets_ns) };
-    !rate.is_unlimited() && rate.conform(arrival, now, 1).is_none()
+    charge::quote(charge::budget_of(state), &policy.limits, now, 0).is_err()
 }
 
 /// Looks up the lease of `source` for `port` of `node`. Not part of an established flow's path,
@@ -303,7 +301,7 @@ impl Associated {
             unsafe { atomic::add_half(&raw mut (*state).bytes_in, length.into()) };
         }
         // SAFETY: as above.
-        unsafe { atomic::store(&raw mut (*state).last_seen_ns, self.admitted.now) };
+        unsafe { atomic::refresh(&raw mut (*state).last_seen_ns, self.admitted.now) };
     }
 }
 

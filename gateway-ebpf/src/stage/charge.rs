@@ -9,7 +9,7 @@ use gateway_common::{
     abi::{Budget, NodeState, SourceState},
     decide::{
         Reason,
-        rate::{Limits, Rate},
+        rate::{Due, Exhausted, Limits, Rate},
         reason::Counter,
     },
 };
@@ -20,8 +20,8 @@ const TRIES: usize = 4;
 /// Spends `units` of a budget; whether it had them. A refusal writes nothing.
 #[inline(always)]
 pub(crate) fn spend(arrival: *mut u64, rate: Rate, now: u64, units: u64) -> bool {
-    rate.is_unlimited()
-        || charge_spend(arrival, rate.interval_ns, rate.burst_ns, now, units) != REFUSED
+    let span = u64::from(rate.scale) << 32 | u64::from(rate.burst);
+    rate.is_unlimited() || charge_spend(arrival, rate.interval_ns, span, now, units) != REFUSED
 }
 
 const REFUSED: u32 = 1;
@@ -32,14 +32,14 @@ const REFUSED: u32 = 1;
 extern "C" fn charge_spend(
     arrival: *mut u64,
     interval_ns: u64,
-    burst_ns: u64,
+    span: u64,
     now: u64,
     units: u64,
 ) -> u32 {
     if arrival.is_null() {
         return REFUSED;
     }
-    let rate = Rate { interval_ns, burst_ns };
+    let rate = Rate { interval_ns, burst: span as u32, scale: (span >> 32) as u32 };
     let mut i = 0;
     while i < TRIES {
         // SAFETY: callers pass an aligned word of a map value.
@@ -56,89 +56,200 @@ extern "C" fn charge_spend(
     REFUSED
 }
 
-/// [`spend`] on the straight path: the exchange itself, and a call only when it is lost.
-#[inline(always)]
-fn spend_here(arrival: *mut u64, rate: Rate, now: u64, units: u64) -> bool {
-    if rate.is_unlimited() {
-        return true;
-    }
-    // SAFETY: callers pass an aligned word of a map value.
-    let old = unsafe { atomic::load(arrival) };
-    let Some(next) = rate.conform(old, now, units) else {
-        return false;
-    };
-    // SAFETY: as above.
-    let spent = unsafe { atomic::replace(arrival, old, next) };
-    spent || spend(arrival, rate, now, units)
+/// What a packet would leave of a budget.
+pub(crate) struct Quote {
+    old: u64,
+    next: u64,
 }
 
-/// Spends one packet and its bytes; else says which of the two is exhausted.
+/// Whether a budget has a packet of `length` bytes left. Nothing is spent.
 #[inline(always)]
-fn pair(
+pub(crate) fn quote(
     budget: *mut Budget,
-    limits: Limits,
+    limits: &Limits,
     now: u64,
     length: u16,
-    reasons: (Reason, Reason),
-) -> Result<(), Reason> {
+) -> Result<Quote, Exhausted> {
     // SAFETY: callers pass a live map value; only the fields' addresses are taken.
-    let (packets, bytes) = unsafe { (&raw mut (*budget).packets_ns, &raw mut (*budget).bytes_ns) };
-    if !spend_here(packets, limits.packets, now, 1) {
-        return Err(reasons.0);
+    let (due, spent) = unsafe { (&raw const (*budget).due, &raw const (*budget).spent_ns) };
+    // SAFETY: an aligned word of a map value, read in one piece.
+    let old = unsafe { atomic::load(due.cast()) };
+    // SAFETY: as above.
+    let spent_ns = unsafe { atomic::load(spent) };
+    match limits.conform(Due::from_bits(old), spent_ns, now, length) {
+        Ok(next) => Ok(Quote { old, next: next.bits() }),
+        Err(exhausted) => Err(exhausted),
     }
-    if spend_here(bytes, limits.bytes, now, length.into()) { Ok(()) } else { Err(reasons.1) }
 }
 
-const SOURCE: (Reason, Reason) = (Reason::SourcePackets, Reason::SourceBytes);
-const NODE: (Reason, Reason) = (Reason::NodePackets, Reason::NodeBytes);
-const LLN: (Reason, Reason) = (Reason::LlnPackets, Reason::LlnBytes);
-
-/// Where a packet is counted and what it spends.
-pub(crate) struct Accounts {
-    /// The source's counters.
-    source: *mut SourceState,
-    /// Whose budget it draws on.
-    bucket: *mut SourceState,
-    node: *mut NodeState,
-    lln: *mut Budget,
+/// Spends what was quoted, unless another CPU has spent of it meanwhile.
+#[inline(always)]
+fn take(budget: *mut Budget, quote: &Quote, now: u64) -> bool {
+    // SAFETY: as above.
+    let (due, spent) = unsafe { (&raw mut (*budget).due, &raw mut (*budget).spent_ns) };
+    // Before the exchange: who finds the new word must not take it for one of long ago.
+    // SAFETY: an aligned word of a map value.
+    unsafe { atomic::refresh(spent, now) };
+    // SAFETY: as above.
+    unsafe { atomic::replace(due.cast(), quote.old, quote.next) }
 }
 
-impl Accounts {
+// Whose budget.
+const SOURCE: u32 = 0;
+const NODE: u32 = 1;
+const LLN: u32 = 2;
+
+/// The reasons for refusals: packets, bytes.
+#[inline(always)]
+const fn reason(whose: u32, exhausted: Exhausted) -> Reason {
+    match (whose, exhausted) {
+        (SOURCE, Exhausted::Packets) => Reason::SourcePackets,
+        (SOURCE, Exhausted::Bytes) => Reason::SourceBytes,
+        (NODE, Exhausted::Packets) => Reason::NodePackets,
+        (NODE, Exhausted::Bytes) => Reason::NodeBytes,
+        (_, Exhausted::Packets) => Reason::LlnPackets,
+        (_, Exhausted::Bytes) => Reason::LlnBytes,
+    }
+}
+
+/// A packet to charge.
+#[derive(Clone, Copy)]
+struct Item {
+    /// Which of the source's or the nodes' budgets.
+    slot: u32,
+    /// The source's policy.
+    policy: u32,
+    now: u64,
+    length: u16,
+}
+
+/// Charges a budget of those that `whose` says.
+#[inline(always)]
+fn one(whose: u32, budget: *mut Budget, limits: &Limits, item: Item) -> Result<(), Reason> {
+    if limits.are_unlimited() {
+        return Ok(());
+    }
+    match quote(budget, limits, item.now, item.length) {
+        Ok(quote) => quoted(whose, budget, &quote, item),
+        Err(exhausted) => Err(reason(whose, exhausted)),
+    }
+}
+
+/// Spends what was quoted: the exchange itself, and a call only when it is lost.
+#[inline(always)]
+fn quoted(whose: u32, budget: *mut Budget, quote: &Quote, item: Item) -> Result<(), Reason> {
+    if take(budget, quote, item.now) {
+        return Ok(());
+    }
+    called(whose, item)
+}
+
+/// Charges a budget off the straight path, and where an exchange was lost.
+#[inline(always)]
+fn called(whose: u32, item: Item) -> Result<(), Reason> {
+    match charge_budget(whose, item.slot, item.policy, item.now, item.length.into()) {
+        TAKEN => Ok(()),
+        NO_BYTES => Err(reason(whose, Exhausted::Bytes)),
+        _ => Err(reason(whose, Exhausted::Packets)),
+    }
+}
+
+const TAKEN: u32 = 0;
+const NO_PACKETS: u32 = 1;
+const NO_BYTES: u32 = 2;
+
+/// A global function in the kernel too, which the verifier walks once; it finds the budget itself,
+/// as it may get numbers only.
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn charge_budget(whose: u32, slot: u32, policy: u32, now: u64, length: u32) -> u32 {
+    let length = length as u16;
+    match whose {
+        SOURCE => {
+            let (Some(source), Some(policy)) = (maps::source_state(slot), maps::policy(policy))
+            else {
+                return NO_PACKETS;
+            };
+            again(budget_of(source), &policy.limits, now, length)
+        }
+        NODE => {
+            let Some(node) = maps::node(slot) else { return NO_PACKETS };
+            again(budget_of_node(node), &settings::node(), now, length)
+        }
+        _ => {
+            let Some(lln) = maps::lln() else { return NO_PACKETS };
+            again(lln, &settings::lln(), now, length)
+        }
+    }
+}
+
+#[inline(always)]
+fn again(budget: *mut Budget, limits: &Limits, now: u64, length: u16) -> u32 {
+    let mut i = 0;
+    while i < TRIES {
+        match quote(budget, limits, now, length) {
+            Ok(quote) if take(budget, &quote, now) => return TAKEN,
+            Ok(_) => {}
+            Err(Exhausted::Packets) => return NO_PACKETS,
+            Err(Exhausted::Bytes) => return NO_BYTES,
+        }
+        i += 1;
+    }
+    NO_PACKETS
+}
+
+/// What a packet would leave of its source's budget: asked before its records are looked at, as an
+/// attacker over his limit is best told at once.
+pub(crate) struct Account {
+    budget: *mut Budget,
+    quote: Quote,
+}
+
+impl Account {
+    /// Asks; nothing is spent.
     #[inline(always)]
-    pub(crate) fn of(admitted: &Admitted) -> Option<Self> {
-        let bucket = maps::source_state(admitted.bucket)?;
-        let own = admitted.slot == admitted.bucket;
-        let source = if own { bucket } else { maps::source_state(admitted.slot)? };
-        Some(Self { source, bucket, node: maps::node(admitted.node)?, lln: maps::lln()? })
+    pub(crate) fn of(admitted: &Admitted, length: u16) -> Verdict<Self> {
+        let found = (maps::source_state(admitted.bucket), maps::policy(admitted.policy));
+        let (Some(bucket), Some(policy)) = found else {
+            return Err(admitted.refuse(Reason::SourcePackets));
+        };
+        let budget = budget_of(bucket);
+        match quote(budget, &policy.limits, admitted.now, length) {
+            Ok(quote) => Ok(Self { budget, quote }),
+            Err(exhausted) => Err(admitted.refuse(reason(SOURCE, exhausted))),
+        }
+    }
+
+    /// Spends what was asked for.
+    #[inline(always)]
+    fn spend(&self, admitted: &Admitted, length: u16) -> Result<(), Reason> {
+        let Admitted { bucket: slot, policy, now, .. } = *admitted;
+        quoted(SOURCE, self.budget, &self.quote, Item { slot, policy, now, length })
     }
 
     /// The source's budget, then what the radio can take, the LLN's budget last: what a node is
     /// spared is left for the others.
     #[inline(always)]
     pub(crate) fn charge(&self, admitted: &Admitted, length: u16) -> Verdict<()> {
-        let Some(policy) = maps::policy(admitted.policy) else {
-            return Err(admitted.refuse(Reason::SourcePackets));
-        };
-        let now = admitted.now;
-        pair(budget_of(self.bucket), policy.limits, now, length, SOURCE)
-            .and_then(|()| pair(budget_of_node(self.node), settings::node(), now, length, NODE))
-            .and_then(|()| pair(self.lln, settings::lln(), now, length, LLN))
+        self.spend(admitted, length)
+            .and_then(|()| radio(admitted.node, length, admitted.now))
             .map_err(|reason| admitted.refuse(reason))
     }
+}
 
-    /// Counts what passes on the source's and the node's account.
-    #[inline(always)]
-    pub(crate) fn count(&self, admitted: &Admitted, length: u16) {
-        count_source(self.source, admitted, length);
-        count(maps::node_passed(admitted.node), length);
-        let node = self.node;
+/// Counts what passes on the source's and the node's account.
+#[inline(always)]
+pub(crate) fn passed(admitted: &Admitted, length: u16) {
+    count_source(admitted, length);
+    count(maps::node_passed(admitted.node), length);
+    if let Some(node) = maps::node(admitted.node) {
         // SAFETY: a word of a live map value.
-        unsafe { atomic::store(&raw mut (*node).last_seen_ns, admitted.now) };
+        unsafe { atomic::refresh(&raw mut (*node).last_seen_ns, admitted.now) };
     }
 }
 
 #[inline(always)]
-fn budget_of(source: *mut SourceState) -> *mut Budget {
+pub(crate) fn budget_of(source: *mut SourceState) -> *mut Budget {
     // SAFETY: callers pass a live map value; only the field's address is taken.
     unsafe { &raw mut (*source).budget }
 }
@@ -150,10 +261,12 @@ fn budget_of_node(node: *mut NodeState) -> *mut Budget {
 }
 
 #[inline(always)]
-fn count_source(source: *mut SourceState, admitted: &Admitted, length: u16) {
+fn count_source(admitted: &Admitted, length: u16) {
     count(maps::source_passed(admitted.slot), length);
-    // SAFETY: a word of a live map value.
-    unsafe { atomic::store(&raw mut (*source).last_seen_ns, admitted.now) };
+    if let Some(source) = maps::source_state(admitted.slot) {
+        // SAFETY: a word of a live map value.
+        unsafe { atomic::refresh(&raw mut (*source).last_seen_ns, admitted.now) };
+    }
 }
 
 #[inline(always)]
@@ -165,83 +278,61 @@ fn count(counter: Option<*mut Counter>, length: u16) {
     }
 }
 
-/// [`Accounts::charge`] for the general path.
+/// Whether the source's budget suffices, for the general path. Nothing is spent.
 #[inline(always)]
-pub(crate) fn charge(admitted: &Admitted, length: u16) -> Verdict<()> {
-    match charge_inward(admitted, length.into()) {
-        0 => Ok(()),
+pub(crate) fn affords(admitted: &Admitted, length: u16) -> Verdict<()> {
+    match charge_ask(admitted, length.into()) {
+        CHARGED => Ok(()),
         word => Err(Refusal::from_word(word)),
     }
 }
 
+/// What [`charge_ask`] returns for a packet without objection; else a refusal's word.
+const CHARGED: u64 = 0;
+
 /// A global function in the kernel too, which the verifier walks once.
 #[unsafe(no_mangle)]
 #[inline(never)]
-extern "C" fn charge_inward(admitted: *const Admitted, length: u32) -> u64 {
+extern "C" fn charge_ask(admitted: *const Admitted, length: u32) -> u64 {
     // SAFETY: the caller's own, or null as far as the verifier knows.
-    let admitted = unsafe { admitted.as_ref() };
-    let accounts = admitted.and_then(Accounts::of);
-    let (Some(admitted), Some(accounts)) = (admitted, accounts) else {
+    let Some(admitted) = (unsafe { admitted.as_ref() }) else {
         return Refusal::from(Reason::SourcePackets).to_word();
     };
-    match accounts.charge(admitted, length as u16) {
-        Ok(()) => 0,
+    match Account::of(admitted, length as u16) {
+        Ok(_) => CHARGED,
         Err(refusal) => refusal.to_word(),
     }
 }
 
-/// [`Accounts::count`] for the general path.
+/// Charges source, node and LLN, for the general path.
 #[inline(always)]
-pub(crate) fn passed(admitted: &Admitted, length: u16) {
-    if let Some(accounts) = Accounts::of(admitted) {
-        accounts.count(admitted, length);
-    }
+pub(crate) fn charge(admitted: &Admitted, length: u16) -> Verdict<()> {
+    let Admitted { bucket, node, policy, now, .. } = *admitted;
+    let source = Item { slot: bucket, policy, now, length };
+    let node = Item { slot: node, ..source };
+    called(SOURCE, source)
+        .and_then(|()| called(NODE, node))
+        .and_then(|()| called(LLN, node))
+        .map_err(|reason| admitted.refuse(reason))
 }
 
 /// Charges and counts what ends at the router: on the source's account alone.
 #[inline(always)]
 pub(crate) fn to_router(admitted: &Admitted, length: u16) -> Verdict<()> {
-    match charge_router(admitted, length.into()) {
-        0 => Ok(()),
-        word => Err(Refusal::from_word(word)),
-    }
-}
-
-/// A global function in the kernel too, as [`charge_inward`].
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn charge_router(admitted: *const Admitted, length: u32) -> u64 {
-    // SAFETY: the caller's own, or null as far as the verifier knows.
-    let Some(admitted) = (unsafe { admitted.as_ref() }) else {
-        return Refusal::from(Reason::SourcePackets).to_word();
-    };
-    match on_account(admitted, length as u16) {
-        Ok(()) => 0,
-        Err(refusal) => refusal.to_word(),
-    }
-}
-
-#[inline(always)]
-fn on_account(admitted: &Admitted, length: u16) -> Verdict<()> {
-    let refuse = |reason| admitted.refuse(reason);
-    let (Some(policy), Some(bucket)) =
-        (maps::policy(admitted.policy), maps::source_state(admitted.bucket))
-    else {
-        return Err(refuse(Reason::SourcePackets));
-    };
-    pair(budget_of(bucket), policy.limits, admitted.now, length, SOURCE).map_err(refuse)?;
-    if let Some(source) = maps::source_state(admitted.slot) {
-        count_source(source, admitted, length);
-    }
+    let Admitted { bucket: slot, policy, now, .. } = *admitted;
+    called(SOURCE, Item { slot, policy, now, length })
+        .map_err(|reason| admitted.refuse(reason))?;
+    count_source(admitted, length);
     Ok(())
 }
 
 /// Spends what the radio can take.
 #[inline(always)]
-pub(crate) fn radio(node: u32, length: u16, now: u64) -> Result<(), Reason> {
-    let (Some(node), Some(lln)) = (maps::node(node), maps::lln()) else {
+pub(crate) fn radio(slot: u32, length: u16, now: u64) -> Result<(), Reason> {
+    let (Some(node), Some(lln)) = (maps::node(slot), maps::lln()) else {
         return Err(Reason::NodePackets);
     };
-    pair(budget_of_node(node), settings::node(), now, length, NODE)?;
-    pair(lln, settings::lln(), now, length, LLN)
+    let item = Item { slot, policy: 0, now, length };
+    one(NODE, budget_of_node(node), &settings::node(), item)?;
+    one(LLN, lln, &settings::lln(), item)
 }

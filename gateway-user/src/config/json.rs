@@ -20,7 +20,7 @@ impl RateShape {
         let second = SECOND.saturating_add(rate.interval_ns / 2);
         Self {
             per_second: second.checked_div(rate.interval_ns),
-            burst: rate.burst_ns.checked_div(rate.interval_ns),
+            burst: rate.burst_ns().checked_div(rate.interval_ns),
         }
     }
 }

@@ -47,12 +47,12 @@ mod limits {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
     pub(super) fn serialize<S: Serializer>(limits: &Limits, out: S) -> Result<S::Ok, S::Error> {
-        let words = |rate: &Rate| [rate.interval_ns, rate.burst_ns];
+        let words = |rate: &Rate| [rate.interval_ns, rate.burst_ns()];
         [words(&limits.packets), words(&limits.bytes)].serialize(out)
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Limits, D::Error> {
-        let rate = |[interval_ns, burst_ns]: [u64; 2]| Rate { interval_ns, burst_ns };
+        let rate = |[interval_ns, burst_ns]: [u64; 2]| Rate::new(interval_ns, burst_ns);
         let [packets, bytes] = <[[u64; 2]; 2]>::deserialize(source)?;
         Ok(Limits { packets: rate(packets), bytes: rate(bytes) })
     }

@@ -33,7 +33,7 @@ pub fn rate(data: &[u8]) {
             assert_eq!(next.is_some(), bucket.take(rate, now, units));
         }
         if let Some(next) = next {
-            assert!(next >= arrival && next >= now && next - now <= rate.burst_ns);
+            assert!(next >= arrival && next >= now && next - now <= rate.burst_ns());
             bound.spent(rate, now, units);
             arrival = next;
         }
@@ -49,7 +49,7 @@ fn opening(script: &mut Script<'_>) -> Option<(Rate, u64)> {
         promised(rate, first, second);
         rate
     } else {
-        Rate { interval_ns: first, burst_ns: second }
+        Rate::new(first, second)
     };
     (!rate.is_unlimited()).then_some((rate, start))
 }
@@ -62,7 +62,8 @@ fn promised(rate: Rate, per_second: u64, burst: u64) {
         assert!(interval * u128::from(per_second) >= 1_000_000_000);
         assert!((interval - 1) * u128::from(per_second) < 1_000_000_000);
         let whole = interval * u128::from(burst);
-        assert_eq!(u128::from(rate.burst_ns), whole.min(u64::MAX.into()));
+        let (burst, whole) = (u128::from(rate.burst_ns()), whole.min(u64::MAX.into()));
+        assert!(burst + 1 >= whole && burst - (whole - 1) <= 1 + (whole >> 30));
     }
 }
 
@@ -70,7 +71,7 @@ fn promised(rate: Rate, per_second: u64, burst: u64) {
 fn is_sane(rate: Rate, arrival: u64, now: u64, units: u64) -> bool {
     let cost = u128::from(rate.interval_ns) * u128::from(units);
     let latest = u128::from(now.max(arrival)) + cost;
-    rate.burst_ns < 1 << 63 && latest <= u64::MAX.into()
+    rate.burst_ns() < 1 << 63 && latest <= u64::MAX.into()
 }
 
 struct Bucket {
@@ -80,12 +81,12 @@ struct Bucket {
 
 impl Bucket {
     fn full(rate: Rate, now: u64) -> Self {
-        Self { credit: rate.burst_ns.into(), last: now }
+        Self { credit: rate.burst_ns().into(), last: now }
     }
 
     fn take(&mut self, rate: Rate, now: u64, units: u64) -> bool {
         let earned = u128::from(now - self.last);
-        self.credit = (self.credit + earned).min(rate.burst_ns.into());
+        self.credit = (self.credit + earned).min(rate.burst_ns().into());
         self.last = now;
         let cost = u128::from(rate.interval_ns) * u128::from(units);
         let conforms = cost <= self.credit;
@@ -112,6 +113,6 @@ impl Bound {
         self.latest = self.latest.max(now);
         self.spent += u128::from(rate.interval_ns) * u128::from(units);
         let earned = u128::from(self.latest - self.start);
-        assert!(self.spent <= u128::from(rate.burst_ns) + earned);
+        assert!(self.spent <= u128::from(rate.burst_ns()) + earned);
     }
 }

@@ -24,7 +24,7 @@ const UNPROVEN: Verdict = Verdict::Dropped(Reason::Unproven);
 
 /// `units` at once, and one more every 100 ms.
 const fn refilling(units: u64) -> Rate {
-    Rate { interval_ns: SECOND / 10, burst_ns: SECOND / 10 * units }
+    Rate::new(SECOND / 10, SECOND / 10 * units)
 }
 
 #[test]

@@ -69,7 +69,7 @@ const CAPACITY: Capacity = Capacity { sources: 64, associations: 4096, pages: 40
 /// A burst that does not grow while a test runs.
 pub const fn burst(units: u64) -> Rate {
     let interval_ns = 3600 * SECOND;
-    Rate { interval_ns, burst_ns: interval_ns * units }
+    Rate::new(interval_ns, interval_ns * units)
 }
 
 /// A budget of packets.

@@ -59,7 +59,7 @@ fn layouts() -> u64 {
     let mut hash = Hash(0xcbf2_9ce4_8422_2325);
     record!(hash, Address { octets });
     record!(hash, Prefix { address mask });
-    record!(hash, Rate { interval_ns burst_ns });
+    record!(hash, Rate { interval_ns burst scale });
     record!(hash, Limits { packets bytes });
     record!(hash, Counter { packets bytes });
     record!(hash, Progress { incarnation epoch flags });
@@ -69,7 +69,7 @@ fn layouts() -> u64 {
     record!(hash, Control { generation prefix_count next_slot prefix_lengths });
     record!(hash, Interface { ifindex role raw_ip mode name });
     record!(hash, PrefixKey { address length });
-    record!(hash, Budget { packets_ns bytes_ns });
+    record!(hash, Budget { due spent_ns });
     record!(hash, CookieKey { secret number made_ns });
     record!(hash, SourceState {
         budget drops answers answer_bytes last_seen_ns reserved

@@ -79,9 +79,9 @@ impl Counts {
 }
 
 /// A rate that is computed and never reached.
-pub(crate) const AMPLE: Rate = Rate::per_second(1_000_000_000, 1 << 50);
+pub(crate) const AMPLE: Rate = Rate::per_second(1_000_000_000, (1 << 31) - 1);
 /// A rate that is reached by the first packets.
-pub(crate) const TIGHT: Rate = Rate { interval_ns: 1_000_000_000_000, burst_ns: 1_000_000_000_000 };
+pub(crate) const TIGHT: Rate = Rate::new(1_000_000_000_000, 1_000_000_000_000);
 
 /// Both limits at once.
 pub(crate) const fn limits(packets: Rate) -> Limits {
