@@ -92,7 +92,6 @@ fn listed<W: Window>(frame: &XdpFrame, ip: &Plain<W>, peer: u64) -> Option<Verdi
     let (ports, record) = parse::sole_record(frame, ip)?;
     let tag = key_of(ip, &ports).tag(settings::key(), peer);
     let place = Mark::place(tag, record.epoch, record.sequence);
-    let marks = ring::touch(Mark::page(place, record.sequence))?;
     let state = flows::tagged(tag)?;
     // the addresses are read again, as above
     let key = key_of(&ip.afresh(), &parse::plain_ports(frame, ip)?);
@@ -101,7 +100,7 @@ fn listed<W: Window>(frame: &XdpFrame, ip: &Plain<W>, peer: u64) -> Option<Verdi
         return None;
     }
     let flow = associated(state)?;
-    datagram(frame, length as u16, &flow, &record, (place, marks))
+    datagram(frame, length as u16, &flow, &record, place)
 }
 
 #[inline(always)]
@@ -133,7 +132,7 @@ fn datagram(
     length: u16,
     flow: &Associated,
     record: &Record,
-    (place, marks): (u64, *mut u64),
+    place: u64,
 ) -> Option<Verdict<Outcome>> {
     let progress = replay::progress(flow.state);
     if record.epoch == 0 || !matches!(progress.gate(record), Gate::Open) {
@@ -149,6 +148,7 @@ fn datagram(
         Ok(account) => account,
         Err(refusal) => return Some(Err(refusal)),
     };
+    let marks = ring::touch(Mark::page(place, record.sequence))?;
     let print = fingerprint(frame, settings::key(), record)?;
     let mark = Mark::at(place, record.sequence, progress.incarnation, print);
     let gap = match ring::gap(&mark, marks) {

@@ -13,7 +13,7 @@ pub struct Rate {
     /// Nanoseconds that one unit (packet or byte) costs.
     pub interval_ns: u64,
     /// Credit that may be spent at once, units of burst times `interval_ns`, in steps of
-    /// 2^`scale` ns; below 2^31.
+    /// 2^`scale` ns; below 2^30.
     pub burst: u32,
     /// See `burst`.
     pub scale: u32,
@@ -39,9 +39,9 @@ impl Rate {
     pub const UNLIMITED: Self = Self { interval_ns: 0, burst: 0, scale: 0 };
 
     /// A unit every `interval_ns`, and `burst_ns` of credit at once, rounded up by less than a part
-    /// in 2^30.
+    /// in 2^29.
     pub const fn new(interval_ns: u64, burst_ns: u64) -> Self {
-        const LARGEST: u64 = (1 << 31) - 1;
+        const LARGEST: u64 = (1 << 30) - 1;
         let mut scale = 0;
         while burst_ns.div_ceil(1 << scale) > LARGEST {
             scale += 1;
@@ -136,11 +136,12 @@ impl Rate {
         }
         let (burst, scale) = (self.burst as u64, self.scale % 64);
         let here = (now >> scale) as u32;
-        let ahead = due.wrapping_sub(here) as u64;
-        let ahead = if ahead > burst || idle >> scale > burst { 0 } else { ahead };
+        let ahead = due.wrapping_sub(here);
+        // the upper half is the past: a burst is no more than a quarter
+        let ahead = if ahead >> 31 != 0 || idle >> scale > burst { 0 } else { ahead as u64 };
         let step = (1u64 << scale) - 1;
         let cost = self.interval_ns.wrapping_mul(units).wrapping_add(step) >> scale;
-        // the cost alone first: the sum of two numbers below 2^31 is no more than 32 bits
+        // the cost alone first: what is left fits 32 bits
         if cost > burst || ahead + cost > burst {
             return None;
         }
@@ -271,8 +272,26 @@ mod tests {
     }
 
     #[test]
+    fn a_budget_is_full_however_long_it_rested() {
+        let limits = Limits { packets: Rate::per_second(10, 3), bytes: Rate::UNLIMITED };
+        let spend = |due, spent, now| limits.conform(due, spent, now, 100);
+        let first = spend(Due::default(), 0, SECOND).unwrap();
+        let second = spend(first, SECOND, SECOND).unwrap();
+        let third = spend(second, SECOND, SECOND).unwrap();
+        assert_eq!(spend(third, SECOND, SECOND), Err(Exhausted::Packets));
+        // as many steps later as the word can count, it looks as if it was just spent
+        let later = SECOND + (1 << 32);
+        assert_eq!(spend(third, later, later), Err(Exhausted::Packets));
+        assert!(spend(third, SECOND, later).is_ok());
+        // who is a tick behind takes it as just spent
+        assert_eq!(spend(third, SECOND, SECOND - 4_000_000), Err(Exhausted::Packets));
+    }
+
+    #[test]
     fn unlimited_refuses_nothing() {
         assert!(Rate::UNLIMITED.conform(10, 5, 1).is_some());
+        let limits = Limits::default();
+        assert_eq!(limits.conform(Due::default(), 0, 5, u16::MAX), Ok(Due::default()));
     }
 
     proptest! {
@@ -324,6 +343,62 @@ mod tests {
             let (passed, time) = (sizes.len() as u64, now - SECOND);
             prop_assert!(passed <= 40 + time / limits.packets.interval_ns + 1);
             prop_assert!(bytes <= 16384 + time / limits.bytes.interval_ns + 1);
+        }
+
+        #[test]
+        fn a_pair_is_two_rates_that_are_spent_together(
+            packets in (1u64..1 << 29, 1u64..1 << 30), bytes in (1u64..1 << 20, 1u64..1 << 30),
+            steps in proptest::collection::vec((0u32..36, any::<u64>(), 0u16..2_000), 1..200),
+        ) {
+            let rate = |(interval_ns, burst_ns)| Rate::new(interval_ns, burst_ns);
+            let limits = Limits { packets: rate(packets), bytes: rate(bytes) };
+            prop_assume!(limits.packets.scale == 0 && limits.bytes.scale == 0);
+            let (mut now, mut due, mut spent) = (SECOND, Due::default(), 0);
+            let mut model = Arrivals::default();
+            for (bits, wait, length) in steps {
+                now += wait & ((1 << bits) - 1);
+                let packet = limits.packets.conform(model.packets, now, 1);
+                let byte = limits.bytes.conform(model.bytes, now, length.into());
+                let expected = packet.ok_or(Exhausted::Packets);
+                let expected = expected.and_then(|one| Ok((one, byte.ok_or(Exhausted::Bytes)?)));
+                let found = limits.conform(due, spent, now, length);
+                prop_assert_eq!(found.map(drop), expected.map(drop));
+                if let (Ok(next), Ok((packets, bytes))) = (found, expected) {
+                    (due, spent, model) = (next, now, Arrivals { packets, bytes });
+                }
+            }
+        }
+
+        #[test]
+        fn a_pair_with_a_long_burst_keeps_its_rate_too(
+            per_second in 1u64..1_000, burst in 1u64..1_000_000,
+            waits in proptest::collection::vec(0u64..2_000_000_000, 1..300),
+        ) {
+            let packets = Rate::per_second(per_second, burst);
+            let limits = Limits { packets, bytes: Rate::UNLIMITED };
+            let step = 1 << packets.scale;
+            let (mut now, mut due, mut passed) = (SECOND, Due::default(), 0u64);
+            let mut spent = 0;
+            for wait in waits {
+                now += wait;
+                while let Ok(next) = limits.conform(due, spent, now, 0) {
+                    (due, spent) = (next, now);
+                    passed += 1;
+                    if passed % 7 == 0 {
+                        break;
+                    }
+                }
+            }
+            let earned = packets.burst_ns() + (now - SECOND) + step;
+            prop_assert!(passed * packets.interval_ns <= earned);
+        }
+
+        #[test]
+        fn a_burst_is_rounded_up_by_next_to_nothing(interval: u64, burst: u64) {
+            let rate = Rate::new(interval, burst);
+            prop_assert!(rate.burst < 1 << 30 && rate.burst_ns() >= burst);
+            prop_assert!(rate.burst_ns() - burst <= burst >> 29);
+            prop_assert_eq!(Rate::new(interval, rate.burst_ns()), rate);
         }
 
         #[test]

@@ -31,7 +31,7 @@ pub(crate) struct Gap {
 }
 
 /// Touches the marks of a position, which are seldom in a cache: they are on their way while the
-/// record's association is looked for.
+/// record's fingerprint is made.
 #[inline(always)]
 pub(crate) fn touch((page, position): (u32, u32)) -> Option<*mut u64> {
     let marks = maps::marks(page, position)?;

@@ -63,7 +63,7 @@ fn promised(rate: Rate, per_second: u64, burst: u64) {
         assert!((interval - 1) * u128::from(per_second) < 1_000_000_000);
         let whole = interval * u128::from(burst);
         let (burst, whole) = (u128::from(rate.burst_ns()), whole.min(u64::MAX.into()));
-        assert!(burst + 1 >= whole && burst - (whole - 1) <= 1 + (whole >> 30));
+        assert!(burst + 1 >= whole && burst - (whole - 1) <= 1 + (whole >> 29));
     }
 }
 

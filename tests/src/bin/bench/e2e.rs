@@ -50,8 +50,9 @@ const fn setup(name: &'static str, filter: Filter, profile: Profile, passes: boo
 }
 
 /// The bare drop comes first: everything is relative to it.
-const SETUPS: [Setup; 15] = [
+const SETUPS: [Setup; 16] = [
     setup(name::DROP, Filter::Drop, Profile::Strangers, false),
+    setup("parse, then drop", Filter::Parse, Profile::Strangers, false),
     setup(name::UNLISTED, Filter::Ours, Profile::Strangers, false),
     setup(name::UNLISTED_FILTER, Filter::Ready, Profile::Strangers, false),
     setup(name::UNLISTED_NFT, Filter::Nft, Profile::Strangers, false),

@@ -22,6 +22,9 @@ pub(crate) enum Filter {
     None,
     /// A program that drops everything.
     Drop,
+    /// A program that parses and then drops everything: what reading a frame that another CPU has
+    /// written costs any filter.
+    Parse,
     /// A program that passes everything.
     Pass,
     /// Ours, with limits that are never reached.
@@ -51,7 +54,7 @@ impl Filters {
     /// With so many sources in each list.
     pub(crate) fn new(wires: &Wires, listed: u32) -> Result<Self> {
         let mut ours = Instance::new(listed, plan::Plan::of(listed))?;
-        for name in ["drop", "pass", "wan"] {
+        for name in ["drop", "parse", "pass", "wan"] {
             ours.prepare(name)?;
         }
         fill::leases(&ours)?;
@@ -77,6 +80,7 @@ impl Filters {
         match filter {
             Filter::None => Ok(()),
             Filter::Drop => self.attach("drop", wires),
+            Filter::Parse => self.attach("parse", wires),
             Filter::Pass => self.attach("pass", wires),
             Filter::Ours | Filter::OursTight => {
                 let tight = filter == Filter::OursTight;
@@ -99,7 +103,7 @@ impl Filters {
                 let unload = ["xdp-filter", "unload", &wires.name];
                 wires.router.run(&unload).map(drop)
             }
-            Filter::Drop | Filter::Pass | Filter::Ours | Filter::OursTight => {
+            Filter::Drop | Filter::Parse | Filter::Pass | Filter::Ours | Filter::OursTight => {
                 if let Some((program, link)) = self.link.take() {
                     self.ours.prepare(program)?.detach(link)?;
                 }

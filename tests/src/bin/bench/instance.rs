@@ -79,7 +79,7 @@ impl Counts {
 }
 
 /// A rate that is computed and never reached.
-pub(crate) const AMPLE: Rate = Rate::per_second(1_000_000_000, (1 << 31) - 1);
+pub(crate) const AMPLE: Rate = Rate::per_second(1_000_000_000, (1 << 30) - 1);
 /// A rate that is reached by the first packets.
 pub(crate) const TIGHT: Rate = Rate::new(1_000_000_000_000, 1_000_000_000_000);
 
