@@ -15,6 +15,7 @@ mod micro;
 mod pair;
 mod plan;
 mod plot;
+mod process;
 mod reasons;
 mod results;
 mod stats;
