@@ -171,6 +171,11 @@ impl Gateway<'_> {
         agent.wait_for_line_since(mark, outcome, START)
     }
 
+    /// The agent's process, if it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::pid)
+    }
+
     /// What the agent has printed so far.
     pub fn log(&self) -> String {
         self.agent.as_ref().map(Child::output).unwrap_or_default()

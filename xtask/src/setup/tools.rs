@@ -12,7 +12,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 19] = [
+const TOOLS: [Tool; 22] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -30,6 +30,9 @@ const TOOLS: [Tool; 19] = [
     tool("ps", "procps"),
     tool("stunnel", "stunnel4"),
     tool("haproxy", "haproxy"),
+    tool("wireguard-go", "wireguard-go"),
+    tool("wg", "wireguard-tools"),
+    tool("openvpn", "openvpn"),
     tool("pkg-config", "pkg-config"),
     tool(OPENSSL, "libssl-dev"),
 ];

@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: what a packet costs, as ratios that hold on other machines too.
 //!
 //! [`micro`] runs programs in the kernel's test-run mode, [`pair`] does so on two CPUs at once,
-//! [`e2e`] floods a veth with live frames, [`mapper`] relays TLS records. Nothing is asserted about time: a target that is missed
-//! is printed as missed.
+//! [`e2e`] floods a veth with live frames, [`mapper`] relays TLS records, [`auth`] asks an agent for
+//! leases and tunnels. Nothing is asserted about time: a target that is missed is printed as missed.
+mod auth;
 mod cases;
 mod e2e;
 mod fill;
@@ -15,13 +16,14 @@ mod micro;
 mod pair;
 mod plan;
 mod plot;
+mod process;
 mod reasons;
 mod results;
 mod stats;
 mod targets;
 mod wires;
 
-use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -32,7 +34,7 @@ use nix::{
 
 use results::Results;
 
-/// Measures the filter; without options everything, in less than ten minutes.
+/// Measures filter and agent; without options everything, in a quarter of an hour.
 #[derive(Parser)]
 #[command(name = "cargo xtask bench")]
 struct Args {
@@ -45,6 +47,12 @@ struct Args {
     /// Only the TLS mapping beside other relays
     #[arg(long)]
     mapper: bool,
+    /// Only leases, tunnels beside other VPNs, and floods of hellos
+    #[arg(long)]
+    auth: bool,
+    /// Relay datagrams: where from, and where to
+    #[arg(long, value_name = "ADDRESS", hide = true)]
+    datagrams: Vec<SocketAddr>,
     /// Be one of the relays
     #[arg(long, value_name = "NAME:PORT", hide = true)]
     relay: Option<String>,
@@ -85,6 +93,9 @@ fn bench(args: &Args) -> Result<()> {
     if let Some(relay) = &args.relay {
         return mapper::run(relay);
     }
+    if let [listen, node] = args.datagrams[..] {
+        return auth::relay(listen, node);
+    }
     ensure!(nix::unistd::geteuid().is_root(), "measuring takes root");
     instance::read(&args.object)?;
     own_mounts().context("a bpffs of our own")?;
@@ -109,7 +120,7 @@ fn measure(args: &Args) -> Result<Results> {
     let rounds = args.rounds.unwrap_or(usual).max(1);
     let time = Duration::try_from_secs_f64(args.seconds.unwrap_or(length))?;
     let mut results = Results::default();
-    let everything = !(args.micro || args.e2e || args.mapper);
+    let everything = !(args.micro || args.e2e || args.mapper || args.auth);
     if args.micro || everything {
         results.micro = micro::measure(rounds, &args.only)?;
         if args.only.is_empty() {
@@ -122,6 +133,9 @@ fn measure(args: &Args) -> Result<Results> {
     if args.mapper || everything {
         results.handshakes = mapper::lln::measure()?;
         results.mapper = mapper::measure(rounds, time)?;
+    }
+    if args.auth || everything {
+        results.auth = Some(auth::measure(rounds, time)?);
     }
     Ok(results)
 }

@@ -1,13 +1,16 @@
-//! A bar chart of what things cost, as multiples of a bare drop.
+//! Bar charts of what things cost, as multiples of the least that it could be.
 use std::fmt::Write as _;
 
-use super::results::Results;
+use super::{auth::Outcome, results::Results, stats::ratio};
 
 const WIDTH: f64 = 900.0;
 const LEFT: f64 = 330.0;
 const RIGHT: f64 = 70.0;
 const BAR: f64 = 16.0;
 const STEP: f64 = 22.0;
+
+/// What is not ours.
+const OTHERS: [&str; 5] = ["nftables", "xdp-filter", "no filter", "WireGuard", "OpenVPN"];
 
 /// A bar: its name and its length.
 type Bar = (String, f64);
@@ -30,11 +33,27 @@ pub(crate) fn svg(results: &Results) -> String {
         "End to end: CPU time of a frame, in bare XDP_DROPs",
         &e2e.collect::<Vec<_>>(),
     );
+    if let Some(auth) = &results.auth {
+        agent(&mut body, &mut y, auth);
+    }
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{y}\" \
          viewBox=\"0 0 {WIDTH} {y}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{body}</svg>\n"
     )
+}
+
+/// Leases, tunnels and floods.
+fn agent(body: &mut String, y: &mut f64, auth: &Outcome) {
+    let leases = auth.leases.iter().map(|row| (row.name.to_owned(), auth.over_renewed(row)));
+    let leases: Vec<Bar> = leases.collect();
+    chart(body, y, "Leases: the agent's CPU time, in renewals by key", &leases);
+    let tunnels = auth.tunnels.iter().map(|row| (row.name.to_owned(), auth.over_relay(row)));
+    let tunnels: Vec<Bar> = tunnels.collect();
+    chart(body, y, "Tunnels: CPU time of a datagram, in plain relays", &tunnels);
+    let floods = auth.floods.iter().map(|row| (row.name.to_owned(), ratio(&row.busy, &row.rest)));
+    let floods: Vec<Bar> = floods.collect();
+    chart(body, y, "Floods of hellos: the agent's CPU time, in times at rest", &floods);
 }
 
 fn chart(body: &mut String, y: &mut f64, title: &str, bars: &[Bar]) {
@@ -66,10 +85,9 @@ fn draw(body: &mut String, y: f64, (name, value): &Bar, unit: f64) {
     let name = name.replace('&', "&amp;").replace('<', "&lt;");
     let (length, baseline) = ((value * unit).max(0.0), y + BAR - 4.0);
     let (label, figure) = (LEFT - 8.0, LEFT + length + 6.0);
-    let colour = if name.starts_with("bare") || name.starts_with("parse") {
+    let colour = if ["bare", "parse", "plain"].iter().any(|floor| name.starts_with(floor)) {
         "#999"
-    } else if name.contains("nftables") || name.contains("xdp-filter") || name.contains("no filter")
-    {
+    } else if OTHERS.iter().any(|other| name.contains(other)) {
         "#d08a3c"
     } else {
         "#3b76b5"

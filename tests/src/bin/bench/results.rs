@@ -2,7 +2,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    e2e,
+    auth, e2e,
     mapper::{self, lln::Handshake},
     micro,
     pair::Pair,
@@ -18,6 +18,7 @@ pub(crate) struct Results {
     pub(crate) e2e: Option<e2e::Outcome>,
     pub(crate) mapper: Vec<mapper::Measured>,
     pub(crate) handshakes: Vec<Handshake>,
+    pub(crate) auth: Option<auth::Outcome>,
 }
 
 impl Results {
@@ -66,6 +67,7 @@ impl Results {
         self.print_e2e();
         self.print_mapper();
         self.print_handshakes();
+        self.auth.iter().for_each(auth::Outcome::print);
         let targets = targets::all(self);
         println!("{:62} {:>8} {:>8}", "target", "", "here");
         targets.iter().for_each(print_target);
@@ -183,6 +185,7 @@ impl Results {
             "end_to_end": e2e.collect::<Vec<_>>(),
             "mapper": mapper.collect::<Vec<_>>(),
             "handshakes_in_the_lln": handshakes.collect::<Vec<_>>(),
+            "auth": self.auth.as_ref().map(auth::Outcome::json),
             "targets": targets.collect::<Vec<_>>(),
         })
     }

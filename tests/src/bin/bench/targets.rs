@@ -1,5 +1,6 @@
 //! What the filter set out to reach, as ratios of figures that this run measured.
 use super::{
+    auth::name as auth,
     cases::name as micro,
     e2e::name as e2e,
     mapper::{
@@ -8,6 +9,7 @@ use super::{
         name as relay,
     },
     results::Results,
+    stats::ratio,
 };
 
 /// A target and what became of it.
@@ -50,6 +52,7 @@ pub(crate) fn all(results: &Results) -> Vec<Target> {
     targets.extend(end_to_end(results));
     targets.extend(relays(results));
     targets.extend(handshakes(results));
+    targets.extend(floods(results));
     let pair = results.pair.as_ref();
     let most = |name, limit, value| Target { name, limit: Limit::Most(limit), value };
     let twice = |pair: &super::pair::Pair| pair.admitted.saturating_sub(pair.records) as f64;
@@ -201,5 +204,17 @@ fn handshakes(results: &Results) -> Vec<Target> {
     vec![
         target("mapped / native handshake: datagrams in the LLN", over(|row| row.datagrams)),
         target("mapped / native handshake: bytes in the LLN", over(|row| row.bytes)),
+    ]
+}
+
+fn floods(results: &Results) -> Vec<Target> {
+    let flood = |name: &str| results.auth.as_ref().and_then(|auth| auth.flood(name));
+    let target = |name, limit, value| Target { name, limit: Limit::Most(limit), value };
+    let least = |name: &str| flood(name).map(|row| ratio(&row.busy, &row.rest));
+    let refused = |name: &str| flood(name).map(|row| row.refused.into());
+    vec![
+        target("20,000 hellos a second: agent's CPU / at rest", 1.1, least(auth::XDP)),
+        target("as many hellos as come: agent's CPU / at rest", 1.1, least(auth::XDP_MOST)),
+        target("as many hellos as come: no lease for back-ends", 0.0, refused(auth::XDP_MOST)),
     ]
 }

@@ -9,7 +9,6 @@ mod echo;
 pub(crate) mod lln;
 mod load;
 mod ours;
-mod process;
 mod ready;
 
 use std::{
@@ -24,10 +23,9 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use self::{
     load::{Connection, Flow, Kind, Load},
-    process::Process,
     ready::Ready,
 };
-use super::interrupt;
+use super::{interrupt, process::Process};
 
 /// Names that targets refer to.
 pub(crate) mod name {
@@ -130,26 +128,26 @@ impl Relay {
     fn record(&self, connections: u32, window: usize, time: Duration) -> Result<(f64, f64)> {
         let mut flow = Flow::open(self.load(connections, window))?;
         sleep(SETTLE);
-        let (cpu, start) = (self.process.ran()?, Instant::now());
+        let (cpu, start) = (self.process.cost().ran()?, Instant::now());
         let echoes = flow.run(time)? as f64;
-        let (ran, wall) = (self.process.ran()? - cpu, start.elapsed());
+        let (ran, wall) = (self.process.cost().ran()? - cpu, start.elapsed());
         let wall = wall.as_secs_f64() * 1e6 * f64::from(connections);
         Ok((ran.as_nanos() as f64 / (2.0 * echoes), wall / echoes))
     }
 
     /// CPU us a connection. Some proxies use a thread for each: ended ones are in the ticks alone.
     fn connection(&self, time: Duration) -> Result<f64> {
-        let (ran, ticked) = (self.process.ran()?, self.process.ticked()?);
+        let (ran, ticked) = (self.process.cost().ran()?, self.process.cost().ticked()?);
         let count = load::connect_and_close(self.load(1, 1), time)?;
         sleep(SETTLE);
-        let ran = self.process.ran()?.saturating_sub(ran);
-        let ticked = self.process.ticked()?.saturating_sub(ticked);
+        let ran = self.process.cost().ran()?.saturating_sub(ran);
+        let ticked = self.process.cost().ticked()?.saturating_sub(ticked);
         Ok(ran.max(ticked).as_secs_f64() * 1e6 / count as f64)
     }
 
     /// KiB of resident memory that a connection which rests takes.
     fn idle(&self) -> Result<f64> {
-        let before = self.process.resident()?;
+        let before = self.process.cost().resident()?;
         let open = |number| {
             let mut connection = Connection::open(self.kind, self.port, number)?;
             connection.echo(SIZE)?;
@@ -157,7 +155,7 @@ impl Relay {
         };
         let connections = (0..IDLE).map(open).collect::<Result<Vec<_>>>()?;
         sleep(SETTLE);
-        let grown = self.process.resident()?.saturating_sub(before);
+        let grown = self.process.cost().resident()?.saturating_sub(before);
         drop(connections);
         Ok(grown as f64 / 1024.0 / f64::from(IDLE))
     }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use super::process::Process;
+use crate::process::Process;
 
 /// A proxy under measurement behind a TLS client that is not measured.
 pub(crate) struct Ready {

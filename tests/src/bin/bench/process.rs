@@ -8,6 +8,10 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+/// Looks at a process that somebody else keeps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost(pub(crate) u32);
+
 /// A relay under measurement; it ends with this value.
 pub(crate) struct Process(Child);
 
@@ -39,10 +43,17 @@ impl Process {
         Ok((process, line.trim().to_owned()))
     }
 
+    /// What it costs.
+    pub(crate) fn cost(&self) -> Cost {
+        Cost(self.0.id())
+    }
+}
+
+impl Cost {
     /// CPU time that its threads ran, ended ones not included.
-    pub(crate) fn ran(&self) -> Result<Duration> {
+    pub(crate) fn ran(self) -> Result<Duration> {
         let mut nanoseconds = 0;
-        for task in fs::read_dir(format!("/proc/{}/task", self.0.id()))?.flatten() {
+        for task in fs::read_dir(format!("/proc/{}/task", self.0))?.flatten() {
             // A thread that has just ended is gone.
             let Ok(text) = fs::read_to_string(task.path().join("schedstat")) else { continue };
             nanoseconds += text.split(' ').next().context("run time")?.parse::<u64>()?;
@@ -51,8 +62,8 @@ impl Process {
     }
 
     /// CPU time of the whole process, ended threads included, in steps of 10 ms.
-    pub(crate) fn ticked(&self) -> Result<Duration> {
-        let text = fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
+    pub(crate) fn ticked(self) -> Result<Duration> {
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.0))?;
         let (_, fields) = text.rsplit_once(')').context("a process name")?;
         // Fields 14 and 15 of proc_pid_stat(5): utime and stime; the first here is the third there.
         let ticks: u64 =
@@ -61,8 +72,8 @@ impl Process {
     }
 
     /// Memory of its own that is in use, in bytes.
-    pub(crate) fn resident(&self) -> Result<u64> {
-        let text = fs::read_to_string(format!("/proc/{}/status", self.0.id()))?;
+    pub(crate) fn resident(self) -> Result<u64> {
+        let text = fs::read_to_string(format!("/proc/{}/status", self.0))?;
         for line in text.lines() {
             if let Some(value) = line.strip_prefix("VmRSS:") {
                 let kib: u64 = value.trim().trim_end_matches(" kB").parse()?;
