@@ -9,6 +9,7 @@ use crate::{
 };
 use serde_json::Value;
 use std::{
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -57,6 +58,15 @@ pub fn leases(config: &Config) -> Result<Vec<View>, Error> {
         Hand::Agent(answer) => Ok(answers::read(answer)),
         Hand::Own(ledger) => Ok(answers::read(answers::views(ledger.leases()))),
     }
+}
+
+/// All leases, as an agent has them that runs.
+///
+/// # Errors
+/// [`Error::Control`], [`Error::Said`].
+pub fn leases_of_agent(runtime: &Path) -> Result<Vec<View>, Error> {
+    let answer = control::ask(runtime, Question::Leases)?;
+    answers::refusal(&answer).map_or_else(|| Ok(answers::read(answer)), Err)
 }
 
 /// Ends a lease; nothing if there is none of that name.

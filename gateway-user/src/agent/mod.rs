@@ -45,7 +45,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-pub use hand::{leases, revoke, start_once, sync};
+pub use hand::{leases, leases_of_agent, revoke, start_once, sync};
 
 /// What keeps the agent from its work.
 #[derive(Debug, thiserror::Error)]

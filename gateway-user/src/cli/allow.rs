@@ -181,7 +181,7 @@ impl Remove {
 }
 
 fn list(context: &Context) -> anyhow::Result<()> {
-    let config = context.config()?;
+    let config = context.view()?;
     let list = List::load(&config.state.allow)?;
     let live = match Maps::open(&Pins::new(&config.state.bpffs)) {
         Ok(maps) => Some(sources::read(&maps)?),
