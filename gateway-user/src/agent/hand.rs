@@ -4,8 +4,8 @@ use super::{Error, answers, attach};
 use crate::{
     config::Config,
     control::{self, Question},
-    dataplane::{self, Maps, Pins, attach::Running},
-    lease::{self, Ledger, View},
+    dataplane::{self, attach::Running},
+    lease::{self, Ledger, Span, View},
 };
 use serde_json::Value;
 use std::{
@@ -38,14 +38,27 @@ pub fn start_once(config: &Config) -> Result<Running, Error> {
 /// # Errors
 /// See [`Error`].
 pub fn sync(config: &Config) -> Result<(), Error> {
-    Maps::open(&Pins::new(&config.state.bpffs))?;
     match hand(config, Question::Sync)? {
         Hand::Agent(_) => Ok(()),
         Hand::Own(mut ledger) => {
-            ledger.follow()?;
+            let followed = ledger.follow();
+            // the time of an entry runs from now on, whether anything filters or not
             ledger.commit();
-            Ok(())
+            Ok(followed.map(drop)?)
         }
+    }
+}
+
+/// Entries of the allow-list whose time is over; none if the agent that runs does not say.
+///
+/// # Errors
+/// See [`Error`].
+pub fn over(config: &Config) -> Result<Vec<Span>, Error> {
+    match hand(config, Question::Over) {
+        Ok(Hand::Own(ledger)) => Ok(ledger.over()),
+        Ok(Hand::Agent(answer)) => Ok(serde_json::from_value(answer).unwrap_or_default()),
+        Err(Error::Control(control::Error::Answer(_))) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Who has the store open has the right to write the kernel's allow-list; there is never a second.
 use super::{
-    Change, Clocks, Credential, Error, Id, Lease, Record, Refusal, Request, Store, Table, Way,
+    Change, Clocks, Credential, Error, Id, Lease, Record, Refusal, Request, Span, Store, Table,
+    Way, end, span::Spans,
 };
 use crate::{
     agent, allow,
@@ -42,6 +43,9 @@ pub struct Wish {
     pub proof_ends: Option<SystemTime>,
 }
 
+/// A wall clock that is off by so much has been set. Slewing moves both clocks alike.
+const STEP_MS: u64 = 1000;
+
 /// What the store has yet to be told.
 #[derive(Debug, Default)]
 struct Pending {
@@ -53,12 +57,16 @@ struct Pending {
 pub struct Ledger {
     config: Arc<Config>,
     table: Table,
+    /// Entries of the allow-list that last for a time.
+    spans: Spans,
     store: Store,
     kernel: Option<Grants>,
     pending: Pending,
     revoked: HashSet<Credential>,
     /// A change did not reach the kernel: everything is to be compared.
     behind: bool,
+    /// [`end::distance_ms`] when what is kept was last in step with it.
+    distance_ms: i64,
 }
 
 impl Ledger {
@@ -68,15 +76,17 @@ impl Ledger {
     /// [`Error::Store`], [`Error::Allow`], [`Error::Clock`].
     pub fn open(config: &Config, patience: Duration) -> Result<Self, Error> {
         let store = Store::open(&config.state.directory, patience)?;
-        let records = store.load()?;
+        let (records, spans) = (store.load()?, Spans::resume(store.spans()?));
         let mut ledger = Self {
             config: Arc::new(config.clone()),
             table: Table::default(),
+            spans,
             store,
             kernel: None,
             pending: Pending::default(),
             revoked: HashSet::new(),
             behind: false,
+            distance_ms: end::distance_ms(),
         };
         ledger.resume(records)?;
         ledger.settle();
@@ -93,13 +103,32 @@ impl Ledger {
         // on this run's clock from now on
         self.pending.keep.extend(&alive);
         self.table.resume(rebooted, clocks.now_ns);
-        self.allowed(clocks.now_ns)?;
+        self.allowed()?;
         self.review(clocks.now_ns);
         Ok(())
     }
 
-    fn allowed(&mut self, now: u64) -> Result<(), Error> {
-        self.table.set_allowed(agent::grants(&self.config)?, now);
+    /// Takes over the allow-list file, as it is in force at this instant.
+    fn allowed(&mut self) -> Result<(), Error> {
+        let clocks = Clocks::read().map_err(Error::Clock)?;
+        let list = allow::List::load(&self.config.state.allow)?;
+        self.spans.retain(list.entries());
+        let grants = list.entries().iter().filter_map(|entry| {
+            let expires_ns = match entry.lasting {
+                Some(_) => self.spans.end(entry, &clocks)?,
+                None => clock::instant(entry.expires),
+            };
+            (expires_ns > clocks.now_ns).then(|| agent::grant(entry, &self.config, expires_ns))
+        });
+        let grants = grants.collect();
+        self.table.set_allowed(grants, clocks.now_ns);
+        match self.spans.waiting(&clocks) {
+            0 => {}
+            waiting => tracing::warn!(
+                "the clock is behind what it was before the reboot: {waiting} entries of the \
+                 allow-list that last for a time (--for) wait until it is set"
+            ),
+        }
         Ok(())
     }
 
@@ -121,7 +150,7 @@ impl Ledger {
         let _lock = allow::lock(&config.state.allow)?;
         let before = core::mem::replace(&mut self.config, Arc::new(config.clone()));
         let now = clock::monotonic();
-        let attached = self.allowed(now).map_err(agent::Error::from).and_then(|()| {
+        let attached = self.allowed().map_err(agent::Error::from).and_then(|()| {
             self.review(now);
             self.table.handle_timeout(now);
             self.settle();
@@ -142,9 +171,8 @@ impl Ledger {
     /// [`Error::Allow`], [`Error::Dataplane`].
     pub fn follow(&mut self) -> Result<Changes, Error> {
         let _lock = allow::lock(&self.config.state.allow)?;
-        let now = clock::monotonic();
-        self.allowed(now)?;
-        self.table.handle_timeout(now);
+        self.allowed()?;
+        self.table.handle_timeout(clock::monotonic());
         self.settle();
         let grants = self.table.grants();
         // another command may have brought up other maps
@@ -255,6 +283,11 @@ impl Ledger {
         self.table.grants()
     }
 
+    /// Entries of the allow-list whose time is over.
+    pub fn over(&self) -> Vec<Span> {
+        Clocks::read().map(|clocks| self.spans.over(&clocks)).unwrap_or_default()
+    }
+
     /// How long until [`Ledger::tick`] has something to do.
     pub fn wait(&self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(10);
@@ -264,8 +297,26 @@ impl Ledger {
         due.unwrap_or(LONGEST).min(LONGEST)
     }
 
+    /// Whoever sets the wall clock moves the dates of the allow-list and what is kept for a reboot.
+    /// Leases, and entries that last for a time, are as they were.
+    fn watch(&mut self) {
+        let distance_ms = end::distance_ms();
+        let step = distance_ms.wrapping_sub(self.distance_ms);
+        if step.unsigned_abs() < STEP_MS {
+            return;
+        }
+        let Ok(clocks) = Clocks::read() else { return };
+        let (way, by) = (if step > 0 { "forward" } else { "back" }, step.unsigned_abs() / 1000);
+        tracing::info!("the clock was set {way} by {by} s: dates of the allow-list follow it");
+        self.distance_ms = distance_ms;
+        self.pending.keep.extend(self.table.leases().map(|lease| lease.id));
+        self.spans.rewrite(&clocks);
+        self.behind |= self.kernel.is_some();
+    }
+
     /// Ends what has lapsed.
     pub fn tick(&mut self) {
+        self.watch();
         self.table.handle_timeout(clock::monotonic());
         self.settle();
         if core::mem::take(&mut self.behind)
@@ -278,20 +329,26 @@ impl Ledger {
 
     /// Tells the store what has changed, down to the disk.
     pub fn commit(&mut self) {
-        if self.pending.keep.is_empty() && self.pending.forget.is_empty() {
+        let spans = self.spans.take_changed();
+        if self.pending.keep.is_empty() && self.pending.forget.is_empty() && spans.is_none() {
             return;
         }
         let pending = core::mem::take(&mut self.pending);
         let clocks = match Clocks::read() {
             Ok(clocks) => clocks,
-            Err(error) => return tracing::error!("leases are not kept: {error}"),
+            Err(error) => {
+                self.pending = pending;
+                self.spans.not_kept();
+                return tracing::error!("leases are not kept: {error}");
+            }
         };
         let alive = pending.keep.iter().filter_map(|id| self.table.lease(id));
         let keep: Vec<Record> = alive.map(|lease| Record::new(lease, &clocks)).collect();
         let forget: Vec<Id> = pending.forget.iter().copied().collect();
-        if let Err(error) = self.store.commit(&keep, &forget) {
+        if let Err(error) = self.store.commit(&keep, &forget, spans.as_deref()) {
             tracing::error!("leases are not kept over a restart: {error}");
             self.pending = pending;
+            self.spans.not_kept();
         }
     }
 

@@ -1,6 +1,6 @@
 //! Leases on the disk: what a restart finds again. Whoever has the store open is the one who may
 //! write the kernel's allow-list.
-use super::{Id, Record};
+use super::{Id, Record, Span};
 use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition,
     backends::FileBackend,
@@ -17,6 +17,10 @@ use std::{
 /// The file's name in `state.directory`.
 const NAME: &str = "leases.redb";
 const LEASES: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("leases");
+/// What else is kept, by name.
+const OTHER: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("other");
+/// The times of the allow-list's entries.
+const SPANS: &str = "spans";
 /// Pages that are kept in memory, in bytes: routers are small.
 const CACHE: usize = 1 << 20;
 const STEP: Duration = Duration::from_millis(20);
@@ -124,11 +128,33 @@ impl Store {
         Ok(found)
     }
 
-    /// Keeps and forgets in one step, down to the disk.
+    /// The times of the allow-list's entries.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn commit(&self, keep: &[Record], forget: &[Id]) -> Result<(), Error> {
+    pub fn spans(&self) -> Result<Vec<Span>, Error> {
+        let read = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let table = match read.open_table(OTHER) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let found = table.get(SPANS).map_err(|error| self.failed(error))?;
+        let read = found.and_then(|bytes| serde_json::from_slice(bytes.value()).ok());
+        Ok(read.unwrap_or_default())
+    }
+
+    /// Keeps and forgets leases in one step, down to the disk, and with them all `spans` if they
+    /// have changed.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn commit(
+        &self,
+        keep: &[Record],
+        forget: &[Id],
+        spans: Option<&[Span]>,
+    ) -> Result<(), Error> {
         let write = self.database.begin_write().map_err(|error| self.failed(error))?;
         {
             let mut table = write.open_table(LEASES).map_err(|error| self.failed(error))?;
@@ -139,6 +165,10 @@ impl Store {
                 let Ok(bytes) = serde_json::to_vec(record) else { continue };
                 table.insert(&record.id.0, bytes.as_slice()).map_err(|error| self.failed(error))?;
             }
+        }
+        if let Some(bytes) = spans.and_then(|spans| serde_json::to_vec(spans).ok()) {
+            let mut table = write.open_table(OTHER).map_err(|error| self.failed(error))?;
+            table.insert(SPANS, bytes.as_slice()).map_err(|error| self.failed(error))?;
         }
         write.commit().map_err(|error| self.failed(error))
     }

@@ -249,11 +249,11 @@ fn a_store_gives_back_what_was_committed() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), Duration::ZERO).unwrap();
     assert!(matches!(Store::open(folder.path(), Duration::ZERO), Err(StoreError::Busy(_))));
-    store.commit(&[kept()], &[]).unwrap();
+    store.commit(&[kept()], &[], None).unwrap();
     drop(store);
     let store = Store::open(folder.path(), Duration::ZERO).unwrap();
     assert_eq!(store.load().unwrap(), [kept()]);
-    store.commit(&[], &[id(1)]).unwrap();
+    store.commit(&[], &[id(1)], None).unwrap();
     assert_eq!(store.load().unwrap(), []);
     drop(store);
     let file = folder.path().join("leases.redb");

@@ -12,7 +12,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 19] = [
+const TOOLS: [Tool; 20] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -30,6 +30,7 @@ const TOOLS: [Tool; 19] = [
     tool("ps", "procps"),
     tool("stunnel", "stunnel4"),
     tool("haproxy", "haproxy"),
+    tool("faketime", "faketime"),
     tool("pkg-config", "pkg-config"),
     tool(OPENSSL, "libssl-dev"),
 ];
