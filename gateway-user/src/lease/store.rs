@@ -29,7 +29,10 @@ const STEP: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has it open.
-    #[error("another gateway has {} open", .0.display())]
+    #[error(
+        "another gateway has {} open: end that one first, the filter stays in place",
+        .0.display()
+    )]
     Busy(PathBuf),
     /// The disk does not do it.
     #[error("cannot keep leases in {}", file.display())]
