@@ -8,10 +8,18 @@ const FENCE: &str = "```";
 /// # Panics
 /// The README has no such heading.
 pub fn blocks(heading: &str) -> Vec<String> {
-    blocks_of(README, heading)
+    blocks_of(README, heading, "sh")
 }
 
-fn blocks_of(text: &str, heading: &str) -> Vec<String> {
+/// What is to be written into the configuration, in the same way.
+///
+/// # Panics
+/// The README has no such heading.
+pub fn configurations(heading: &str) -> Vec<String> {
+    blocks_of(README, heading, "toml")
+}
+
+fn blocks_of(text: &str, heading: &str, wanted: &str) -> Vec<String> {
     let mut lines = text.lines().skip_while(|line| *line != heading);
     assert!(lines.next().is_some(), "the README has no heading {heading:?}");
     let (mut found, mut open) = (Vec::<String>::new(), None);
@@ -20,8 +28,8 @@ fn blocks_of(text: &str, heading: &str) -> Vec<String> {
             (None, None) if level(line).is_some_and(|own| Some(own) <= level(heading)) => break,
             (None, None) | (Some(false), None) => {}
             (None, Some(language)) => {
-                open = Some(language == "sh");
-                found.extend((language == "sh").then(String::new));
+                open = Some(language == wanted);
+                found.extend((language == wanted).then(String::new));
             }
             (Some(true), None) => {
                 found.last_mut().into_iter().for_each(|block| *block += &format!("{line}\n"));
@@ -45,7 +53,8 @@ mod tests {
     fn blocks_of_a_heading_and_below_are_found_in_order() {
         let text = "# a\n```sh\nno\n```\n## b\n```sh\none # 1\n# two\n```\n```toml\nno\n```\n### c\n\
                     ```sh\nthree\n```\n## d\n```sh\nno\n```\n";
-        assert_eq!(blocks_of(text, "## b"), ["one # 1\n# two\n", "three\n"]);
-        assert_eq!(blocks_of(text, "### c"), ["three\n"]);
+        assert_eq!(blocks_of(text, "## b", "sh"), ["one # 1\n# two\n", "three\n"]);
+        assert_eq!(blocks_of(text, "## b", "toml"), ["no\n"]);
+        assert_eq!(blocks_of(text, "### c", "sh"), ["three\n"]);
     }
 }

@@ -153,7 +153,7 @@ fn a_tunnel_by_certificate_is_had_as_the_readme_says() -> Result<()> {
 
 #[test]
 fn a_router_is_filtered_as_the_readme_says() -> Result<()> {
-    need::root_and_tools(&[]);
+    need::root_and_tools(&["bpftool"]);
     let lab = lab()?;
     let router = Machine::new(&lab.router, &[])?;
     let [_build, block] = &readme::blocks("## On a router")[..] else { bail!("two blocks") };
@@ -161,5 +161,21 @@ fn a_router_is_filtered_as_the_readme_says() -> Result<()> {
     agent.wait_for_line("filtering;", START)?;
     let status = router.typed("gateway status", SOON)?;
     ensure!(status.contains("eth0") && status.contains("wpan0"), "{status}");
+    // and its state is to be had without us
+    let [dumps] = &readme::blocks("## With bpftool alone")[..] else { bail!("one block") };
+    let state = router.typed(dumps, SOON)?;
+    ensure!(state.contains("\"no_lease\"") && state.contains("prog"), "{state}");
+    Ok(())
+}
+
+#[test]
+fn the_configuration_in_the_readme_is_good() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let router = Machine::new(&lab.router, &[])?;
+    let [file] = &readme::configurations("## HTTPS to a node")[..] else { bail!("one file") };
+    fs::write(router.home().join("gateway.toml"), file)?;
+    let said = router.typed("gateway config check gateway.toml", SOON)?;
+    ensure!(said.contains("good") && said.contains("to node lamp"), "{said}");
     Ok(())
 }
