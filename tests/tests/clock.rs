@@ -279,3 +279,23 @@ fn over_a_reboot_a_time_goes_by_the_wall_clock_once_it_is_set() -> Result<()> {
     ensure!(router.left()?.is_none(), "what has ended begins again");
     Ok(())
 }
+
+#[test]
+fn over_a_reboot_a_date_waits_for_a_clock_that_is_not_set() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut router = Router::new(&lab)?;
+    let date = written(SystemTime::now() + Duration::from_secs(3600));
+    let entry = format!("[[allow]]\\nsource = \"{BACKEND}\"\\nexpires = \"{date}\"\\n");
+    router.typed(&format!("mkdir -p /etc/gateway; printf '{entry}' > /etc/gateway/allow.toml"))?;
+    router.boots("one", 0)?;
+    ensure!(router.left()?.is_some(), "not in force");
+    router.boots("two", -DAY)?;
+    ensure!(router.left()?.is_none(), "in force though the time is not known");
+    ensure!(router.said("wait until it is set"), "nothing is said about it");
+    router.clock.set(0)?;
+    ensure!(until(SOON, || router.left().is_ok_and(|left| left.is_some())), "still not in force");
+    let left = router.left()?.context("not in force")?;
+    ensure!((3000.0..=3600.0).contains(&left), "{left}");
+    Ok(())
+}

@@ -9,7 +9,7 @@ const SECOND: u64 = 1_000_000_000;
 const GIVEN: u64 = 100;
 
 fn clocks(boot: &str, now: u64, wall: u64) -> Clocks {
-    Clocks { boot: boot.to_owned(), now_ns: now * SECOND, wall_ms: wall * 1000 }
+    Clocks { boot: boot.to_owned(), now_ns: now * SECOND, wall_ms: wall * 1000, set: true }
 }
 
 fn at(wall: u64) -> SystemTime {
@@ -66,6 +66,8 @@ fn after_a_reboot_a_clock_that_is_behind_is_waited_for() {
     let unset = clocks("b", 5, 70);
     assert_eq!((spans.end(&entry(), &unset), spans.waiting(&unset)), (None, 1));
     assert_eq!(spans.over(&unset), []);
+    let behind = Clocks { set: false, ..clocks("b", 6, 10_030) };
+    assert_eq!((spans.end(&entry(), &behind), spans.waiting(&behind)), (None, 1));
     let set = clocks("b", 8, 10_040);
     assert_eq!((spans.end(&entry(), &set), spans.waiting(&set)), (Some(68 * SECOND), 0));
     // from now on it is this run's: another step changes nothing

@@ -18,6 +18,8 @@ pub struct Clocks {
     pub now_ns: u64,
     /// The wall clock, in ms since 1970.
     pub wall_ms: u64,
+    /// Whether it can be gone by: after a reboot it may not be set yet.
+    pub set: bool,
 }
 
 impl Clocks {
@@ -28,7 +30,7 @@ impl Clocks {
     pub fn read() -> io::Result<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned();
         let (now_ns, wall_ms) = (clock::monotonic(), wall_of(SystemTime::now()));
-        Ok(Self { boot, now_ns, wall_ms })
+        Ok(Self { boot, now_ns, wall_ms, set: true })
     }
 
     fn wall_at(&self, instant_ns: u64) -> u64 {
@@ -100,7 +102,7 @@ impl End {
     pub fn left(&self, clocks: &Clocks) -> Left {
         let expires_ns = if self.is_of(clocks) {
             self.expires_ns
-        } else if clocks.wall_ms < self.written_ms {
+        } else if !clocks.set || clocks.wall_ms < self.written_ms {
             return Left::Unknown;
         } else {
             clocks.ahead(self.expires_ms.saturating_sub(clocks.wall_ms))

@@ -14,6 +14,7 @@
 //! the last of them ends. When one ends, the agent makes the entry smaller; without an agent the
 //! kernel keeps the larger one until the last end.
 mod end;
+mod kept;
 mod ledger;
 mod merge;
 mod record;
