@@ -45,6 +45,8 @@ pub enum Question {
     Sync,
     /// What the kernel's allow-list should be.
     Grants,
+    /// Entries of the allow-list whose time is over.
+    Over,
     /// All leases.
     Leases,
     /// The end of a lease.

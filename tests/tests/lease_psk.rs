@@ -269,6 +269,8 @@ fn a_key_that_goes_takes_its_leases_and_sessions_along() -> Result<()> {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
     assert!(until(SOON, || site.gateway.log().contains("keys not reloaded")));
     assert!(site.gateway.log().contains("chmod 600"), "{}", site.gateway.log());
+    let (_, said) = site.gateway.refused(&["config", "check", "--certificates"])?;
+    assert!(said.contains("chmod 600"), "{said}");
     lease(&site.client(Flavour::OpenSsl, &lamp()), ROUTER, "{}")?;
     Ok(())
 }

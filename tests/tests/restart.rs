@@ -259,6 +259,45 @@ fn a_broken_configuration_changes_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_broken_configuration_hides_nothing_of_what_runs() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let scene = Scene::new(&lab)?;
+    scene.ends(ATTACKER, 1, "no_lease")?;
+    scene.gateway.configure(&format!("{EVERYDAY}{ROOMY}[lln]\ndtls_port = [5685]\n"))?;
+    let looks: [&[&str]; 6] = [
+        &["status"],
+        &["drops", "--interval", "0s"],
+        &["sources"],
+        &["allow", "list"],
+        &["lease", "list"],
+        &["connections"],
+    ];
+    for words in looks {
+        let output = scene.gateway.cli(words)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{words:?}: {said}");
+        ensure!(
+            said.contains("lln.dtls_port") && said.contains("was not read"),
+            "{words:?}: {said}"
+        );
+    }
+    assert_eq!(scene.gateway.dropped("no_lease")?, 1);
+    assert_eq!(scene.gateway.json(&["allow", "list"])?["allow"][0]["in_force"], true);
+    // what changes something goes by the file, or not at all
+    for words in [&["allow", "remove", "2001:db8:b::2"][..], &["detach"], &["config", "show"]] {
+        let (code, said) = scene.gateway.refused(words)?;
+        assert!(code == 1 && said.contains("lln.dtls_port"), "{words:?}: {said}");
+    }
+    // a file that is not there was named by mistake
+    fs::remove_file(scene.gateway.config_file())?;
+    let (code, said) = scene.gateway.refused(&["status"])?;
+    assert!(code == 1 && said.contains("cannot read"), "{said}");
+    // the gateway is found again at the end
+    scene.gateway.configure(EVERYDAY)
+}
+
+#[test]
 fn a_broken_allow_list_changes_nothing() -> Result<()> {
     need::root_and_tools(&[]);
     let lab = Lab::new()?;

@@ -21,9 +21,11 @@ pub(super) async fn serve(
     let Some(question) = control::question(&mut client).await else { return };
     let value = match question {
         Question::Connections => mapping::connections(report).await,
-        Question::Sync | Question::Grants | Question::Leases | Question::Revoke(_) => {
-            answer(&registry, question).await
-        }
+        Question::Sync
+        | Question::Grants
+        | Question::Over
+        | Question::Leases
+        | Question::Revoke(_) => answer(&registry, question).await,
     };
     control::answer(&mut client, &value).await;
 }
@@ -33,6 +35,7 @@ async fn answer(registry: &Registry, question: Question) -> Value {
     let result = match question {
         Question::Sync => sync(registry).await.map(|_| json!({})),
         Question::Grants => registry.call(|ledger| json!(ledger.grants())).await,
+        Question::Over => registry.call(|ledger| json!(ledger.over())).await,
         Question::Leases => registry.call(|ledger| views(ledger.leases())).await,
         Question::Revoke(id) => {
             let ended = registry.call(move |ledger| ledger.release(&id, |_| true)).await;

@@ -4,11 +4,12 @@ use super::{Error, answers, attach};
 use crate::{
     config::Config,
     control::{self, Question},
-    dataplane::{self, Maps, Pins, attach::Running},
-    lease::{self, Ledger, View},
+    dataplane::{self, attach::Running},
+    lease::{self, Ledger, Span, View},
 };
 use serde_json::Value;
 use std::{
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -37,14 +38,27 @@ pub fn start_once(config: &Config) -> Result<Running, Error> {
 /// # Errors
 /// See [`Error`].
 pub fn sync(config: &Config) -> Result<(), Error> {
-    Maps::open(&Pins::new(&config.state.bpffs))?;
     match hand(config, Question::Sync)? {
         Hand::Agent(_) => Ok(()),
         Hand::Own(mut ledger) => {
-            ledger.follow()?;
+            let followed = ledger.follow();
+            // the time of an entry runs from now on, whether anything filters or not
             ledger.commit();
-            Ok(())
+            Ok(followed.map(drop)?)
         }
+    }
+}
+
+/// Entries of the allow-list whose time is over; none if the agent that runs does not say.
+///
+/// # Errors
+/// See [`Error`].
+pub fn over(config: &Config) -> Result<Vec<Span>, Error> {
+    match hand(config, Question::Over) {
+        Ok(Hand::Own(ledger)) => Ok(ledger.over()),
+        Ok(Hand::Agent(answer)) => Ok(serde_json::from_value(answer).unwrap_or_default()),
+        Err(Error::Control(control::Error::Answer(_))) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 
@@ -57,6 +71,15 @@ pub fn leases(config: &Config) -> Result<Vec<View>, Error> {
         Hand::Agent(answer) => Ok(answers::read(answer)),
         Hand::Own(ledger) => Ok(answers::read(answers::views(ledger.leases()))),
     }
+}
+
+/// All leases, as an agent has them that runs.
+///
+/// # Errors
+/// [`Error::Control`], [`Error::Said`].
+pub fn leases_of_agent(runtime: &Path) -> Result<Vec<View>, Error> {
+    let answer = control::ask(runtime, Question::Leases)?;
+    answers::refusal(&answer).map_or_else(|| Ok(answers::read(answer)), Err)
 }
 
 /// Ends a lease; nothing if there is none of that name.

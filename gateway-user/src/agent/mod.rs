@@ -45,7 +45,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-pub use hand::{leases, revoke, start_once, sync};
+pub use hand::{leases, leases_of_agent, over, revoke, start_once, sync};
 
 /// What keeps the agent from its work.
 #[derive(Debug, thiserror::Error)]
@@ -146,25 +146,14 @@ impl Options {
     }
 }
 
-/// The allow-list file as grants, with the configuration's rates where an entry has none.
-///
-/// # Errors
-/// [`Error::Allow`].
-pub fn grants(config: &Config) -> Result<Vec<Grant>, Error> {
-    let list = allow::List::load(&config.state.allow)?;
-    let now = SystemTime::now();
-    let alive = list.entries().iter().filter(|entry| !entry.has_ended(now));
-    Ok(alive.map(|entry| grant(entry, config)).collect())
-}
-
-/// One entry as a grant.
-pub fn grant(entry: &allow::Entry, config: &Config) -> Grant {
+/// One entry as a grant that ends at this instant of the monotonic clock.
+pub fn grant(entry: &allow::Entry, config: &Config, expires_ns: u64) -> Grant {
     Grant {
         source: entry.source,
         nodes: entry.nodes.clone(),
         ports: entry.ports.clone(),
         limits: entry.limits(config.rates.source),
-        expires_ns: clock::instant(entry.expires),
+        expires_ns,
     }
 }
 

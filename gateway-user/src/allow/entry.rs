@@ -10,12 +10,22 @@ use gateway_common::decide::{
     rate::Limits,
 };
 use ipnet::IpNet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use toml_edit::{Array, Item, Table, Value, value};
 
 /// Every key of an entry.
-pub(super) const KEYS: [&str; 9] =
-    ["source", "nodes", "ports", "rate", "burst", "bytes", "byte_burst", "expires", "comment"];
+pub(super) const KEYS: [&str; 10] = [
+    "source",
+    "nodes",
+    "ports",
+    "rate",
+    "burst",
+    "bytes",
+    "byte_burst",
+    "expires",
+    "for",
+    "comment",
+];
 const COMMENT_MAX: usize = 200;
 
 /// Who may enter, where to, how much and for how long.
@@ -33,6 +43,9 @@ pub struct Entry {
     pub bytes: Option<Throttle>,
     /// When it ends, in whole seconds.
     pub expires: Option<SystemTime>,
+    /// How long it lasts from when it was added, whatever becomes of the wall clock; then
+    /// [`Entry::expires`] is what that comes to, and counts over a reboot.
+    pub lasting: Option<Duration>,
     /// What the administrator says about it.
     pub comment: Option<String>,
 }
@@ -47,6 +60,7 @@ impl Entry {
             packets: None,
             bytes: None,
             expires: None,
+            lasting: None,
             comment: None,
         }
     }
@@ -59,9 +73,9 @@ impl Entry {
         }
     }
 
-    /// Whether it has ended.
+    /// Whether its date was. Of an entry that lasts for a time the wall clock knows nothing.
     pub fn has_ended(&self, now: SystemTime) -> bool {
-        self.expires.is_some_and(|expires| expires <= now)
+        self.lasting.is_none() && self.expires.is_some_and(|expires| expires <= now)
     }
 
     pub(super) fn read(table: &Table) -> Result<Self, Fault> {
@@ -81,6 +95,7 @@ impl Entry {
             packets: throttle(table, ("rate", packet_rate), ("burst", packet_burst))?,
             bytes: throttle(table, ("bytes", byte_rate), ("byte_burst", byte_burst))?,
             expires: optional(table, "expires", expires)?,
+            lasting: lasting(table)?,
             comment: optional(table, "comment", comment)?,
         })
     }
@@ -102,6 +117,7 @@ impl Entry {
         put("bytes", bytes.map(|own| value(units::show_byte_rate(own.rate))));
         put("byte_burst", bytes.map(|own| value(units::show_bytes(own.burst))));
         put("expires", self.expires.map(|at| value(units::show_instant(at))));
+        put("for", self.lasting.map(|span| value(humantime::format_duration(span).to_string())));
         put("comment", self.comment.as_ref().map(value));
         table
     }
@@ -167,6 +183,16 @@ fn expires(item: &Item) -> Result<SystemTime, Invalid> {
     let date = item.as_datetime().map(ToString::to_string);
     let text = date.as_deref().map_or_else(|| text(item), Ok)?;
     units::instant(text)
+}
+
+/// A time, beside the date that it comes to.
+fn lasting(table: &Table) -> Result<Option<Duration>, Fault> {
+    let span = optional(table, "for", |item| units::duration(text(item)?))?;
+    if span.is_some() && !table.contains_key("expires") {
+        let allowed = "needs expires beside it: `gateway allow add --for` writes both";
+        return Err(Fault::whole(table, "for", allowed));
+    }
+    Ok(span)
 }
 
 /// A comment is one line, so that a listing stays one and no terminal obeys it.

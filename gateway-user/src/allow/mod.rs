@@ -9,7 +9,8 @@
 //! burst = 40                       # none: two seconds' worth
 //! bytes = "8KiB/s"
 //! byte_burst = "16KiB"
-//! expires = "2026-11-22T15:00:00Z"
+//! expires = "2026-11-22T15:00:00Z"   # none: never
+//! for = "1h"                       # what --for was given: a step of the clock changes nothing
 //! comment = "pump station 7"
 //! ```
 mod document;
@@ -101,9 +102,9 @@ impl List {
         Some(self.entries.remove(place))
     }
 
-    /// Takes out the entries that have ended.
-    pub fn prune(&mut self, now: SystemTime) -> Vec<Entry> {
-        let ended = self.entries.iter().filter(|entry| entry.has_ended(now));
+    /// Takes out the entries whose date was, or whose time is `over`.
+    pub fn prune(&mut self, now: SystemTime, over: impl Fn(&Entry) -> bool) -> Vec<Entry> {
+        let ended = self.entries.iter().filter(|entry| entry.has_ended(now) || over(entry));
         let sources: Vec<IpNet> = ended.map(|entry| entry.source).collect();
         sources.iter().filter_map(|source| self.remove(source)).collect()
     }

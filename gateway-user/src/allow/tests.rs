@@ -170,9 +170,9 @@ source = \"::/0\"
 fn only_what_has_ended_is_pruned() {
     let mut list = list();
     let end = entry().expires.unwrap();
-    assert_eq!(list.prune(end - Duration::from_secs(1)), []);
+    assert_eq!(list.prune(end - Duration::from_secs(1), |_| false), []);
     assert_eq!(list.to_string(), FILE);
-    assert_eq!(list.prune(end)[0].source, net("192.0.2.0/24"));
+    assert_eq!(list.prune(end, |_| false)[0].source, net("192.0.2.0/24"));
     assert_eq!(list.entries().len(), 2);
 }
 
@@ -257,9 +257,13 @@ fn a_wrong_file_names_line_entry_key_and_what_is_allowed() {
              \"2026-11-22T15:00:00Z\" (RFC 3339)",
         ),
         (
+            "[[allow]]\nsource = \"::/0\"\nfor = \"1h\"",
+            "3: entry 1: for: needs expires beside it: `gateway allow add --for` writes both",
+        ),
+        (
             "[[allow]]\nsource = \"::/0\"\nnode = []",
             "3: entry 1: node: unknown key; did you mean nodes? known are source, nodes, ports, \
-             rate, burst, bytes, byte_burst, expires, comment",
+             rate, burst, bytes, byte_burst, expires, for, comment",
         ),
         (
             "[[allow]]\nsource = \"192.0.2.1\"\n[[allow]]\nsource = \"192.0.2.1/32\"",

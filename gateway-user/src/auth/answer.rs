@@ -120,7 +120,11 @@ fn ok(value: &Value) -> Answer {
     reply(StatusCode::OK, "application/json", value.to_string())
 }
 
-fn reply(status: StatusCode, media: &'static str, body: String) -> Answer {
+/// A body ends its line: people read it in terminals.
+fn reply(status: StatusCode, media: &'static str, mut body: String) -> Answer {
+    if !body.is_empty() && !body.ends_with('\n') {
+        body.push('\n');
+    }
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = status;
     if !media.is_empty() {

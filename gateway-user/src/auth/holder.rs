@@ -56,8 +56,15 @@ impl Holder {
         }
     }
 
+    /// Its names, each once: a name may be there as one of several kinds.
     fn texts(&self) -> Vec<String> {
-        self.names.iter().map(|name| name.text.clone()).collect()
+        let mut texts: Vec<String> = Vec::new();
+        for name in &self.names {
+            if !texts.contains(&name.text) {
+                texts.push(name.text.clone());
+            }
+        }
+        texts
     }
 
     async fn health(&self) -> Result<Value, Problem> {

@@ -37,7 +37,7 @@ pub enum Error {
     #[error("{0:?}: expected the router's address such as https://router.example:4433")]
     Router(String),
     /// A file.
-    #[error("cannot read {}: {source}", file.display())]
+    #[error("cannot read {}", file.display())]
     File {
         /// The file.
         file: PathBuf,

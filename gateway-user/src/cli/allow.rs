@@ -82,11 +82,12 @@ fn edit<T>(
     change: impl FnOnce(&mut List) -> anyhow::Result<T>,
 ) -> anyhow::Result<(T, bool)> {
     let path = &config.state.allow;
+    let over = agent::over(config)?;
     let changed = {
         let _lock = allow::lock(path)?;
         let mut list = List::load(path)?;
         let changed = change(&mut list)?;
-        list.prune(SystemTime::now());
+        list.prune(SystemTime::now(), |entry| over.iter().any(|span| span.is_of(entry)));
         list.save(path)?;
         changed
     };
@@ -138,6 +139,7 @@ impl Add {
             packets: throttle(self.rate, self.burst, 1),
             bytes: throttle(self.bytes, self.byte_burst, 1500),
             expires: self.lasting.map(|lasting| SystemTime::now() + lasting),
+            lasting: self.lasting,
             comment: self.comment,
         }
     }
@@ -181,7 +183,7 @@ impl Remove {
 }
 
 fn list(context: &Context) -> anyhow::Result<()> {
-    let config = context.config()?;
+    let config = context.view()?;
     let list = List::load(&config.state.allow)?;
     let live = match Maps::open(&Pins::new(&config.state.bpffs)) {
         Ok(maps) => Some(sources::read(&maps)?),
@@ -217,12 +219,7 @@ fn row(entry: &Entry, live: Option<&sources::Source>) -> Vec<String> {
     let rate = entry.packets.map(|packets| units::show_rate(packets.rate));
     let bytes = entry.bytes.map(|bytes| units::show_byte_rate(bytes.rate));
     let rates: Vec<String> = rate.into_iter().chain(bytes).collect();
-    let expires = match entry.expires {
-        None => String::from("never"),
-        Some(at) => at
-            .duration_since(SystemTime::now())
-            .map_or_else(|_| String::from("lapsed"), |left| format!("in {}", show::span(left))),
-    };
+    let expires = expires(entry, live);
     let counts = live.map(|live| {
         let (state, passed) = (&live.state, live.passed);
         [passed.packets.to_string(), show::bytes(passed.bytes), state.drops.to_string()]
@@ -241,6 +238,18 @@ fn row(entry: &Entry, live: Option<&sources::Source>) -> Vec<String> {
     ]
 }
 
+/// The kernel knows what is left of a time; a date is what the file says.
+fn expires(entry: &Entry, live: Option<&sources::Source>) -> String {
+    match (entry.expires, entry.lasting, live) {
+        (None, _, _) => String::from("never"),
+        (Some(_), Some(_), Some(live)) => live.expires(),
+        (Some(_), Some(_), None) => String::from("not in force"),
+        (Some(at), None, _) => at
+            .duration_since(SystemTime::now())
+            .map_or_else(|_| String::from("lapsed"), |left| format!("in {}", show::span(left))),
+    }
+}
+
 fn value(entry: &Entry, live: Option<&sources::Source>) -> Value {
     let per_second = |throttle: Option<Throttle>| {
         throttle.map(|throttle| match throttle.rate {
@@ -255,6 +264,7 @@ fn value(entry: &Entry, live: Option<&sources::Source>) -> Value {
         "packets": per_second(entry.packets),
         "bytes": per_second(entry.bytes),
         "expires": entry.expires.map(units::show_instant),
+        "for": entry.lasting.map(show::span),
         "comment": entry.comment,
         "in_force": live.is_some(),
         "counters": live.map(sources::Source::json),

@@ -89,7 +89,7 @@ impl HoldArgs {
             // without chance all back-ends come at once, which is no reason to end
             let _ = getrandom::fill(&mut chance);
             if hold.handle_outcome(Instant::now(), outcome, u32::from_ne_bytes(chance)) {
-                report(context, &hold, lasts)?;
+                self.report(context, &hold, lasts)?;
             }
             if self.once {
                 return match hold.state() {
@@ -122,35 +122,37 @@ impl HoldArgs {
         let state = if released { "released" } else { "left" };
         context.print_line(&text, &json!({ "state": state, "id": id, "source": source }))
     }
-}
 
-fn report(context: &Context, hold: &Hold, lasts: Duration) -> anyhow::Result<()> {
-    let (text, value): (String, Value) = match hold.state() {
-        State::Starting => return Ok(()),
-        State::Held { id, source, nodes } => {
-            let reach = if nodes.is_empty() { "all nodes".to_owned() } else { nodes.join(" ") };
-            let span = humantime::format_duration(lasts);
-            let text = format!("lease {id}: {source} may reach {reach}, for {span} unless renewed");
-            let seconds = lasts.as_secs();
-            let value = json!({
-                "state": "held", "id": id, "source": source, "nodes": nodes, "expires_in": seconds,
-            });
-            (text, value)
-        }
-        State::Refused { kind, detail } => (
-            format!("refused ({kind}): {detail}"),
-            json!({ "state": "refused", "problem": kind, "detail": detail }),
-        ),
-        State::Unreachable { error } => {
-            let held = hold.is_held(Instant::now());
-            let lease = if held { "the lease lasts for now" } else { "no lease" };
-            (
-                format!("no answer from the router ({error}); {lease}, trying again"),
-                json!({ "state": "unreachable", "error": error, "held": held }),
-            )
-        }
-    };
-    context.print_line(&text, &value)
+    fn report(&self, context: &Context, hold: &Hold, lasts: Duration) -> anyhow::Result<()> {
+        let (text, value): (String, Value) = match hold.state() {
+            State::Starting => return Ok(()),
+            State::Held { id, source, nodes } => {
+                let reach = if nodes.is_empty() { "all nodes".to_owned() } else { nodes.join(" ") };
+                let span = humantime::format_duration(lasts);
+                let text =
+                    format!("lease {id}: {source} may reach {reach}, for {span} unless renewed");
+                let seconds = lasts.as_secs();
+                let value = json!({
+                    "state": "held", "id": id, "source": source, "nodes": nodes, "expires_in": seconds,
+                });
+                (text, value)
+            }
+            State::Refused { kind, detail } => (
+                format!("refused ({kind}): {detail}"),
+                json!({ "state": "refused", "problem": kind, "detail": detail }),
+            ),
+            State::Unreachable { error } => {
+                let held = hold.is_held(Instant::now());
+                let next = if self.once { "" } else { ", trying again" };
+                let lease = if held { "the lease lasts for now" } else { "no lease" };
+                (
+                    format!("no answer from the router ({error}); {lease}{next}"),
+                    json!({ "state": "unreachable", "error": error, "held": held }),
+                )
+            }
+        };
+        context.print_line(&text, &value)
+    }
 }
 
 /// What ends it.

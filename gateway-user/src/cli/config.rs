@@ -1,7 +1,7 @@
 //! `gateway config`.
 use super::{Context, write};
 use crate::{
-    auth::https::Prepared,
+    auth::{https::Prepared, psk},
     config::{self, mapper::Mapper},
 };
 use anyhow::Context as _;
@@ -22,7 +22,8 @@ pub(super) enum ConfigCommand {
         /// Also require its interfaces to exist here
         #[arg(long)]
         interfaces: bool,
-        /// Also require its certificates, keys and revocation lists to be there, and to be good
+        /// Also require its certificates, keys, revocation lists and pre-shared keys to be there, and
+        /// to be good
         #[arg(long)]
         certificates: bool,
     },
@@ -49,6 +50,7 @@ impl ConfigCommand {
                 }
                 if certificates {
                     Prepared::new(&config)?;
+                    psk::Prepared::new(&config)?;
                 }
                 let list = crate::allow::List::load(&config.state.allow)?;
                 let records = largest_records(&config.mapper);

@@ -20,7 +20,7 @@ pub(super) struct Connections {
 
 /// What the running agent says.
 pub(super) fn ask(context: &Context) -> anyhow::Result<Value> {
-    let report = control::ask(&context.config()?.state.runtime, Question::Connections)?;
+    let report = control::ask(&context.view()?.state.runtime, Question::Connections)?;
     match report.get("error") {
         Some(error) => anyhow::bail!("{}", word(Some(error))),
         None => Ok(report),

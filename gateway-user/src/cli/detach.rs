@@ -1,6 +1,10 @@
 //! `gateway detach`.
 use super::Context;
-use crate::{agent::syn_cookies, dataplane::Error, mapper::routing::Routing};
+use crate::{
+    agent::syn_cookies,
+    dataplane::{Error, Pins},
+    mapper::routing::Routing,
+};
 use clap::Args;
 use serde_json::json;
 
@@ -14,9 +18,10 @@ pub(super) struct Detach {
 impl Detach {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         // connections to nodes must not be steered to nobody, nor reach the nodes unfiltered
-        let steered = Routing::new(&context.config()?.state.runtime).remove()?;
-        let restored = syn_cookies::restore(&context.config()?.state.runtime)?;
-        let pins = context.pins()?;
+        let state = context.config()?.state;
+        let steered = Routing::new(&state.runtime).remove()?;
+        let restored = syn_cookies::restore(&state.runtime)?;
+        let pins = Pins::new(&state.bpffs);
         if !pins.directory().exists() {
             if self.if_running {
                 return Ok(());
@@ -24,10 +29,14 @@ impl Detach {
             return Err(Error::NotRunning(pins.directory().to_owned()).into());
         }
         let removed = pins.remove()?;
-        let routing = if steered { " and the routing to the TLS mapping" } else { "" };
+        let gone = if steered {
+            "the filter and the routing to the TLS mapping are gone"
+        } else {
+            "the filter is gone"
+        };
         let switch = if restored { "net.ipv4.tcp_syncookies is 0 again\n" } else { "" };
         let text = format!(
-            "the filter{routing} is gone: {} pins removed under {}; the allow-list file stays\n\
+            "{gone}: {} pins removed under {}; the allow-list file stays\n\
              {switch}",
             removed.len(),
             pins.directory().display()

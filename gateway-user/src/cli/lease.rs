@@ -34,8 +34,8 @@ impl Lease {
 }
 
 fn list(context: &Context) -> anyhow::Result<()> {
-    let config = context.config()?;
-    let leases = agent::leases(&config)?;
+    let config = context.view()?;
+    let leases = leases(context)?;
     let live = match Maps::open(&Pins::new(&config.state.bpffs)) {
         Ok(maps) => sources::read(&maps)?,
         Err(dataplane::Error::NotRunning(_)) => Vec::new(),
@@ -54,6 +54,16 @@ fn list(context: &Context) -> anyhow::Result<()> {
     let values: Vec<Value> =
         leases.iter().map(|lease| value(lease, live.get(&lease.source))).collect();
     context.print(&text, &json!({ "leases": values }))
+}
+
+/// Without an agent leases count that the configuration has a policy for: a broken one has none.
+fn leases(context: &Context) -> anyhow::Result<Vec<View>> {
+    match context.config() {
+        Ok(config) => Ok(agent::leases(&config)?),
+        Err(error) => {
+            agent::leases_of_agent(&context.view()?.state.runtime).map_err(|_none_runs| error)
+        }
+    }
 }
 
 fn row(lease: &View, live: Option<&sources::Source>) -> Vec<String> {

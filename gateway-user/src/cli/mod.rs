@@ -23,6 +23,7 @@ use crate::{
     dataplane::{self, Maps, Pins},
 };
 use clap::{Parser, Subcommand};
+use core::cell::OnceCell;
 use serde_json::{Value, json};
 use std::{
     io::{self, Write as _},
@@ -89,6 +90,7 @@ enum Command {
 struct Context {
     file: Option<PathBuf>,
     json: bool,
+    seen: OnceCell<Config>,
 }
 
 impl Context {
@@ -103,8 +105,36 @@ impl Context {
         Ok(options.configure()?)
     }
 
+    /// The configuration for a command that only looks: the filter runs on while its file is wrong,
+    /// and so does the look at it.
+    fn view(&self) -> anyhow::Result<&Config> {
+        if let Some(seen) = self.seen.get() {
+            return Ok(seen);
+        }
+        let config = match self.config() {
+            Ok(config) => config,
+            Err(error) => self.salvage(error)?,
+        };
+        Ok(self.seen.get_or_init(|| config))
+    }
+
+    /// What counts in the place of a file that is wrong, with a word about it. One that is not
+    /// there was named by mistake.
+    fn salvage(&self, error: anyhow::Error) -> anyhow::Result<Config> {
+        let Some(file) = self.file().filter(|file| file.exists()) else { return Err(error) };
+        let config = configuration::salvage(&file);
+        let _ = writeln!(
+            io::stderr(),
+            "gateway: {error:#}\ngateway: {} was not read: what follows is the state under {}, and \
+             defaults",
+            file.display(),
+            config.state.bpffs.display()
+        );
+        Ok(config)
+    }
+
     fn pins(&self) -> anyhow::Result<Pins> {
-        Ok(Pins::new(self.config()?.state.bpffs))
+        Ok(Pins::new(&self.view()?.state.bpffs))
     }
 
     /// The running filter's maps.
@@ -140,7 +170,7 @@ struct Gone;
 /// The program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let context = Context { file: cli.config, json: cli.json };
+    let context = Context { file: cli.config, json: cli.json, seen: OnceCell::new() };
     match dispatch(&context, cli.command) {
         Ok(code) => code,
         Err(error) if error.is::<Gone>() => ExitCode::SUCCESS,

@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::Args;
 use serde_json::json;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Args)]
@@ -47,6 +47,8 @@ fn log(config: &Config) {
     let level = EnvFilter::new(config.log.level.as_str());
     let filter = EnvFilter::try_from_env("GATEWAY_LOG").unwrap_or(level);
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let log = log.with_ansi(!plain && io::stderr().is_terminal());
     // a second subscriber can only mean that one is there already
     let _ = match config.log.format {
         Format::Text => log.with_target(false).try_init(),

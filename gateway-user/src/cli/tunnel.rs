@@ -17,10 +17,10 @@ pub(super) struct TunnelArgs {
     router: String,
     /// Node that a local port leads to, such as [2001:db8:1::10]:5684; several times for several,
     /// each at the next port
-    #[arg(long = "node", value_name = "ADDRESS:PORT", required = true)]
+    #[arg(long = "node", value_name = "ADDRESS:PORT", required = true, value_parser = place)]
     nodes: Vec<SocketAddr>,
     /// Local address and UDP port of the first node
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5684")]
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:5684", value_parser = place)]
     listen: SocketAddr,
     /// Own identity, for a tunnel over DTLS
     #[arg(long, value_name = "NAME", requires = "psk_file", conflicts_with = "cert")]
@@ -37,6 +37,12 @@ pub(super) struct TunnelArgs {
     /// Authority of the router's certificate, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     ca: Option<PathBuf>,
+}
+
+/// An address and a port; that IPv6 needs brackets then is not known to everybody.
+fn place(text: &str) -> Result<SocketAddr, String> {
+    let wanted = "expected an address and a port, such as [2001:db8:1::10]:5684";
+    text.parse().map_err(|_| wanted.to_owned())
 }
 
 impl TunnelArgs {

@@ -10,6 +10,7 @@ mod locate;
 pub mod mapper;
 pub mod prefix;
 pub(crate) mod read;
+mod salvage;
 pub mod units;
 
 pub use auth::{Auth, Identity};
@@ -17,6 +18,7 @@ pub use cookies::Cookies;
 pub use error::Error;
 pub(crate) use locate::{line, problem, suggest};
 pub use mapper::Mapper;
+pub use salvage::salvage;
 
 use gateway_common::{
     abi::settings::replay_mode,

@@ -216,7 +216,7 @@ fn power_of_two(key: &str, value: i64, range: RangeInclusive<i64>) -> Result<u32
     Ok(number)
 }
 
-fn state(file: &file::State) -> Result<State, Fault> {
+pub(super) fn state(file: &file::State) -> Result<State, Fault> {
     Ok(State {
         bpffs: path("state.bpffs", &file.bpffs)?,
         directory: path("state.directory", &file.directory)?,

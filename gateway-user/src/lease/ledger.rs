@@ -1,9 +1,7 @@
 //! Everything that leases touch, in one hand: table, kernel, store, allow-list.
 //!
 //! Who has the store open has the right to write the kernel's allow-list; there is never a second.
-use super::{
-    Change, Clocks, Credential, Error, Id, Lease, Record, Refusal, Request, Store, Table, Way,
-};
+use super::{Change, Credential, Error, Id, Lease, Refusal, Request, Span, Table, Way, kept::Kept};
 use crate::{
     agent, allow,
     auth::psk::keys,
@@ -17,11 +15,7 @@ use crate::{
 };
 use core::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
-use std::{
-    collections::{BTreeSet, HashSet},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 /// An authenticated back-end's wish.
 #[derive(Clone, Debug)]
@@ -42,23 +36,17 @@ pub struct Wish {
     pub proof_ends: Option<SystemTime>,
 }
 
-/// What the store has yet to be told.
-#[derive(Debug, Default)]
-struct Pending {
-    keep: BTreeSet<Id>,
-    forget: BTreeSet<Id>,
-}
-
 /// The one hand.
 pub struct Ledger {
     config: Arc<Config>,
     table: Table,
-    store: Store,
+    kept: Kept,
     kernel: Option<Grants>,
-    pending: Pending,
     revoked: HashSet<Credential>,
     /// A change did not reach the kernel: everything is to be compared.
     behind: bool,
+    /// Entries of the allow-list wait for the wall clock.
+    waits: bool,
 }
 
 impl Ledger {
@@ -67,39 +55,52 @@ impl Ledger {
     /// # Errors
     /// [`Error::Store`], [`Error::Allow`], [`Error::Clock`].
     pub fn open(config: &Config, patience: Duration) -> Result<Self, Error> {
-        let store = Store::open(&config.state.directory, patience)?;
-        let records = store.load()?;
         let mut ledger = Self {
             config: Arc::new(config.clone()),
             table: Table::default(),
-            store,
+            kept: Kept::open(&config.state.directory, patience)?,
             kernel: None,
-            pending: Pending::default(),
             revoked: HashSet::new(),
             behind: false,
+            waits: false,
         };
-        ledger.resume(records)?;
+        let clocks = ledger.kept.clocks()?;
+        let leases = ledger.kept.leases(&clocks)?;
+        ledger.table.resume(leases, clocks.now_ns);
+        ledger.allowed()?;
+        ledger.review(clocks.now_ns);
         ledger.settle();
         Ok(ledger)
     }
 
-    fn resume(&mut self, records: Vec<Record>) -> Result<(), Error> {
-        let clocks = Clocks::read().map_err(Error::Clock)?;
-        let kept: BTreeSet<Id> = records.iter().map(|record| record.id).collect();
-        let rebooted: Vec<Lease> =
-            records.into_iter().filter_map(|record| record.resume(&clocks)).collect();
-        let alive: BTreeSet<Id> = rebooted.iter().map(|lease| lease.id).collect();
-        self.pending.forget.extend(kept.difference(&alive));
-        // on this run's clock from now on
-        self.pending.keep.extend(&alive);
-        self.table.resume(rebooted, clocks.now_ns);
-        self.allowed(clocks.now_ns)?;
-        self.review(clocks.now_ns);
-        Ok(())
-    }
-
-    fn allowed(&mut self, now: u64) -> Result<(), Error> {
-        self.table.set_allowed(agent::grants(&self.config)?, now);
+    /// Takes over the allow-list file, as it is in force at this instant.
+    fn allowed(&mut self) -> Result<(), Error> {
+        let clocks = self.kept.clocks()?;
+        let list = allow::List::load(&self.config.state.allow)?;
+        let spans = &mut self.kept.spans;
+        spans.retain(list.entries());
+        let mut waiting = 0;
+        let grants = list.entries().iter().filter_map(|entry| {
+            let expires_ns = match (entry.expires, entry.lasting) {
+                (_, Some(_)) => spans.end(entry, &clocks)?,
+                (Some(_), None) if !clocks.set => {
+                    waiting += 1;
+                    return None;
+                }
+                (expires, None) => clock::instant(expires),
+            };
+            (expires_ns > clocks.now_ns).then(|| agent::grant(entry, &self.config, expires_ns))
+        });
+        let grants = grants.collect();
+        waiting += spans.waiting(&clocks);
+        self.table.set_allowed(grants, clocks.now_ns);
+        if waiting > 0 && !self.waits {
+            tracing::warn!(
+                "the clock is behind what it was before the reboot: {waiting} entries of the \
+                 allow-list that end some time wait until it is set"
+            );
+        }
+        self.waits = waiting > 0;
         Ok(())
     }
 
@@ -121,7 +122,7 @@ impl Ledger {
         let _lock = allow::lock(&config.state.allow)?;
         let before = core::mem::replace(&mut self.config, Arc::new(config.clone()));
         let now = clock::monotonic();
-        let attached = self.allowed(now).map_err(agent::Error::from).and_then(|()| {
+        let attached = self.allowed().map_err(agent::Error::from).and_then(|()| {
             self.review(now);
             self.table.handle_timeout(now);
             self.settle();
@@ -142,9 +143,8 @@ impl Ledger {
     /// [`Error::Allow`], [`Error::Dataplane`].
     pub fn follow(&mut self) -> Result<Changes, Error> {
         let _lock = allow::lock(&self.config.state.allow)?;
-        let now = clock::monotonic();
-        self.allowed(now)?;
-        self.table.handle_timeout(now);
+        self.allowed()?;
+        self.table.handle_timeout(clock::monotonic());
         self.settle();
         let grants = self.table.grants();
         // another command may have brought up other maps
@@ -255,6 +255,11 @@ impl Ledger {
         self.table.grants()
     }
 
+    /// Entries of the allow-list whose time is over.
+    pub fn over(&self) -> Vec<Span> {
+        self.kept.clocks().map(|clocks| self.kept.spans.over(&clocks)).unwrap_or_default()
+    }
+
     /// How long until [`Ledger::tick`] has something to do.
     pub fn wait(&self) -> Duration {
         const LONGEST: Duration = Duration::from_secs(10);
@@ -264,8 +269,21 @@ impl Ledger {
         due.unwrap_or(LONGEST).min(LONGEST)
     }
 
+    /// Whoever sets the wall clock moves the dates of the allow-list and what is kept for a reboot.
+    /// Leases, and entries that last for a time, are as they were.
+    fn watch(&mut self) {
+        let step = self.kept.take_step(&self.table);
+        if let Some(step) = step {
+            let (way, by) = (if step > 0 { "forward" } else { "back" }, step.unsigned_abs() / 1000);
+            tracing::info!("the clock was set {way} by {by} s: dates of the allow-list follow it");
+        }
+        let over = self.waits && self.kept.clocks().is_ok_and(|clocks| clocks.set);
+        self.behind |= self.kernel.is_some() && (step.is_some() || over);
+    }
+
     /// Ends what has lapsed.
     pub fn tick(&mut self) {
+        self.watch();
         self.table.handle_timeout(clock::monotonic());
         self.settle();
         if core::mem::take(&mut self.behind)
@@ -278,21 +296,7 @@ impl Ledger {
 
     /// Tells the store what has changed, down to the disk.
     pub fn commit(&mut self) {
-        if self.pending.keep.is_empty() && self.pending.forget.is_empty() {
-            return;
-        }
-        let pending = core::mem::take(&mut self.pending);
-        let clocks = match Clocks::read() {
-            Ok(clocks) => clocks,
-            Err(error) => return tracing::error!("leases are not kept: {error}"),
-        };
-        let alive = pending.keep.iter().filter_map(|id| self.table.lease(id));
-        let keep: Vec<Record> = alive.map(|lease| Record::new(lease, &clocks)).collect();
-        let forget: Vec<Id> = pending.forget.iter().copied().collect();
-        if let Err(error) = self.store.commit(&keep, &forget) {
-            tracing::error!("leases are not kept over a restart: {error}");
-            self.pending = pending;
-        }
+        self.kept.commit(&self.table);
     }
 
     /// As [`Ledger::apply`], for changes that make the allow-list smaller.
@@ -312,13 +316,11 @@ impl Ledger {
                 Change::Install(grant) => kernel.map(|kernel| kernel.grant(&grant)),
                 Change::Revoke(source) => kernel.map(|kernel| kernel.revoke(&source.into())),
                 Change::Keep(id) => {
-                    self.pending.keep.insert(id);
-                    self.pending.forget.remove(&id);
+                    self.kept.keep(id);
                     None
                 }
                 Change::Forget(id) => {
-                    self.pending.keep.remove(&id);
-                    self.pending.forget.insert(id);
+                    self.kept.forget(id);
                     None
                 }
             };

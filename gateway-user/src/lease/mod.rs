@@ -13,17 +13,22 @@
 //! port that one of the leases (or the allow-list) covers for it, at the sum of their rates, until
 //! the last of them ends. When one ends, the agent makes the entry smaller; without an agent the
 //! kernel keeps the larger one until the last end.
+mod end;
+mod kept;
 mod ledger;
 mod merge;
 mod record;
 mod registry;
+mod span;
 mod store;
 mod table;
 mod view;
 
+pub use end::{Clocks, End, Left};
 pub use ledger::{Ledger, Wish};
-pub use record::{Clocks, Record};
+pub use record::Record;
 pub use registry::{Error, Registry};
+pub use span::Span;
 pub use store::{Error as StoreError, Store};
 pub use table::{Change, Table};
 pub use view::View;
@@ -207,5 +212,7 @@ pub enum Refusal {
     Ended(String),
 }
 
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,11 @@
 //! Leases on the disk: what a restart finds again. Whoever has the store open is the one who may
 //! write the kernel's allow-list.
-use super::{Id, Record};
+use super::{End, Id, Record, Span};
 use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition,
     backends::FileBackend,
 };
+use serde::de::DeserializeOwned;
 use std::{
     fs::{self, DirBuilder, OpenOptions},
     io,
@@ -17,6 +18,12 @@ use std::{
 /// The file's name in `state.directory`.
 const NAME: &str = "leases.redb";
 const LEASES: TableDefinition<'_, &[u8; 16], &[u8]> = TableDefinition::new("leases");
+/// What else is kept, by name.
+const OTHER: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("other");
+/// The times of the allow-list's entries.
+const SPANS: &str = "spans";
+/// The last commit, as an end without anything left.
+const SEEN: &str = "seen";
 /// Pages that are kept in memory, in bytes: routers are small.
 const CACHE: usize = 1 << 20;
 const STEP: Duration = Duration::from_millis(20);
@@ -25,7 +32,10 @@ const STEP: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another process has it open.
-    #[error("another gateway has {} open", .0.display())]
+    #[error(
+        "another gateway has {} open: end that one first, the filter stays in place",
+        .0.display()
+    )]
     Busy(PathBuf),
     /// The disk does not do it.
     #[error("cannot keep leases in {}", file.display())]
@@ -124,11 +134,45 @@ impl Store {
         Ok(found)
     }
 
-    /// Keeps and forgets in one step, down to the disk.
+    /// The times of the allow-list's entries.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub fn commit(&self, keep: &[Record], forget: &[Id]) -> Result<(), Error> {
+    pub fn spans(&self) -> Result<Vec<Span>, Error> {
+        Ok(self.other(SPANS)?.unwrap_or_default())
+    }
+
+    /// When something was committed last.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn seen(&self) -> Result<Option<End>, Error> {
+        self.other(SEEN)
+    }
+
+    fn other<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, Error> {
+        let read = self.database.begin_read().map_err(|error| self.failed(error))?;
+        let table = match read.open_table(OTHER) {
+            Ok(table) => table,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(self.failed(error)),
+        };
+        let found = table.get(name).map_err(|error| self.failed(error))?;
+        Ok(found.and_then(|bytes| serde_json::from_slice(bytes.value()).ok()))
+    }
+
+    /// Keeps and forgets leases in one step, down to the disk, and with them all `spans` if they
+    /// have changed, and the time as it is `seen`.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub fn commit(
+        &self,
+        keep: &[Record],
+        forget: &[Id],
+        spans: Option<&[Span]>,
+        seen: Option<&End>,
+    ) -> Result<(), Error> {
         let write = self.database.begin_write().map_err(|error| self.failed(error))?;
         {
             let mut table = write.open_table(LEASES).map_err(|error| self.failed(error))?;
@@ -139,6 +183,13 @@ impl Store {
                 let Ok(bytes) = serde_json::to_vec(record) else { continue };
                 table.insert(&record.id.0, bytes.as_slice()).map_err(|error| self.failed(error))?;
             }
+        }
+        let spans = spans.and_then(|spans| serde_json::to_vec(spans).ok());
+        let seen = seen.and_then(|seen| serde_json::to_vec(seen).ok());
+        for (name, bytes) in [(SPANS, spans), (SEEN, seen)] {
+            let Some(bytes) = bytes else { continue };
+            let mut table = write.open_table(OTHER).map_err(|error| self.failed(error))?;
+            table.insert(name, bytes.as_slice()).map_err(|error| self.failed(error))?;
         }
         write.commit().map_err(|error| self.failed(error))
     }

@@ -216,7 +216,7 @@ fn a_changed_policy_reaches_present_leases() {
 }
 
 fn clocks(boot: &str, now: u64, wall: u64) -> Clocks {
-    Clocks { boot: boot.to_owned(), now_ns: now * SECOND, wall_ms: wall * 1000 }
+    Clocks { boot: boot.to_owned(), now_ns: now * SECOND, wall_ms: wall * 1000, set: true }
 }
 
 fn kept() -> Record {
@@ -242,6 +242,9 @@ fn a_reboot_keeps_what_the_wall_clock_leaves_and_never_more() {
     assert_eq!(expires(3, 10_000), Some(103 * SECOND));
     assert_eq!(expires(3, 9_999), None, "a clock that was set back ends it");
     assert_eq!(expires(3, 10_100), None);
+    let unset = Clocks { set: false, ..clocks("b", 3, 10_040) };
+    assert_eq!(kept().resume(&unset), None, "a clock that cannot be gone by gives nothing");
+    assert!(kept().resume(&Clocks { set: false, ..clocks("a", 510, 0) }).is_some());
 }
 
 #[test]
@@ -249,11 +252,11 @@ fn a_store_gives_back_what_was_committed() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), Duration::ZERO).unwrap();
     assert!(matches!(Store::open(folder.path(), Duration::ZERO), Err(StoreError::Busy(_))));
-    store.commit(&[kept()], &[]).unwrap();
+    store.commit(&[kept()], &[], None, None).unwrap();
     drop(store);
     let store = Store::open(folder.path(), Duration::ZERO).unwrap();
     assert_eq!(store.load().unwrap(), [kept()]);
-    store.commit(&[], &[id(1)]).unwrap();
+    store.commit(&[], &[id(1)], None, None).unwrap();
     assert_eq!(store.load().unwrap(), []);
     drop(store);
     let file = folder.path().join("leases.redb");
@@ -400,7 +403,7 @@ proptest! {
                 }
                 Step::Restart => {
                     changes_into(&mut table, &mut kernel, &mut stored, now);
-                    let clocks = Clocks { boot: "a".into(), now_ns: now, wall_ms: 7 };
+                    let clocks = Clocks { boot: "a".into(), now_ns: now, wall_ms: 7, set: true };
                     let leases = stored.values().cloned().filter_map(|record| record.resume(&clocks));
                     let mut again = Table::default();
                     again.resume(leases.collect(), now);
@@ -433,7 +436,7 @@ fn changes_into(
     stored: &mut HashMap<Id, Record>,
     now: u64,
 ) {
-    let clocks = Clocks { boot: "a".into(), now_ns: now, wall_ms: 7 };
+    let clocks = Clocks { boot: "a".into(), now_ns: now, wall_ms: 7, set: true };
     while let Some(change) = table.poll_change() {
         match change {
             Change::Install(grant) => drop(kernel.insert(grant.source.addr(), grant)),

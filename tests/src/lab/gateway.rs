@@ -47,6 +47,7 @@ pub struct Gateway<'a> {
     namespace: &'a Namespace,
     folder: TempDir,
     bpffs: PathBuf,
+    environment: Vec<(String, String)>,
     agent: Option<Child>,
 }
 
@@ -58,9 +59,16 @@ impl<'a> Gateway<'a> {
         let name = format!("{PREFIX}-{}-{number}", std::process::id());
         let bpffs = Path::new(BPFFS).join(name);
         let folder = TempDir::with_prefix(PREFIX)?;
-        let gateway = Self { namespace, folder, bpffs, agent: None };
+        let environment = Vec::new();
+        let gateway = Self { namespace, folder, bpffs, environment, agent: None };
         gateway.configure(config)?;
         Ok(gateway)
+    }
+
+    /// The same with variables in the environment of all its programs.
+    pub fn with_environment(mut self, environment: Vec<(String, String)>) -> Self {
+        self.environment = environment;
+        self
     }
 
     /// A gateway whose agent runs.
@@ -107,6 +115,7 @@ impl<'a> Gateway<'a> {
         let mut command = self.namespace.command(&binary().display().to_string());
         command.arg("--config").arg(self.config_file()).args(words);
         command.env_remove("GATEWAY_LOG").env("NO_COLOR", "1");
+        command.envs(self.environment.iter().cloned());
         command
     }
 
@@ -171,9 +180,9 @@ impl Gateway<'_> {
         agent.wait_for_line_since(mark, outcome, START)
     }
 
-    /// The agent's process, if it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.agent.as_ref().map(Child::pid)
+    /// The agent's process.
+    pub fn pid(&self) -> Result<u32> {
+        Ok(self.agent.as_ref().context("no agent runs")?.pid())
     }
 
     /// What the agent has printed so far.

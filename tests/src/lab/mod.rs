@@ -2,10 +2,12 @@
 
 pub mod air;
 pub mod capture;
+pub mod clock;
 pub mod gateway;
 pub mod inject;
 pub mod link;
 pub mod loss;
+pub mod machine;
 pub mod mapped;
 pub mod mcu;
 pub mod netns;
@@ -13,20 +15,25 @@ pub mod pcap;
 pub mod process;
 pub mod relay;
 pub mod repair;
+pub mod siege;
 mod socket;
 pub mod topology;
+pub mod usage;
 
 pub use air::Air;
 pub use capture::{Capture, Captured};
+pub use clock::WallClock;
 pub use gateway::Gateway;
 pub use inject::Injector;
 pub use link::Device;
 pub use loss::Loss;
+pub use machine::Machine;
 pub use mapped::Mapped;
 pub use mcu::Microcontroller;
 pub use netns::Namespace;
 pub use process::Child;
 pub use relay::Relay;
+pub use siege::Siege;
 pub use topology::Lab;
 
 use std::{

@@ -12,7 +12,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 22] = [
+const TOOLS: [Tool; 23] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -33,6 +33,7 @@ const TOOLS: [Tool; 22] = [
     tool("wireguard-go", "wireguard-go"),
     tool("wg", "wireguard-tools"),
     tool("openvpn", "openvpn"),
+    tool("faketime", "faketime"),
     tool("pkg-config", "pkg-config"),
     tool(OPENSSL, "libssl-dev"),
 ];

@@ -28,6 +28,7 @@ pub(in crate::config) fn mapper(file: &file::Mapper) -> Result<Mapper, Fault> {
         leg,
     };
     unique(&read)?;
+    asked(&read)?;
     Ok(read)
 }
 
@@ -184,6 +185,23 @@ fn routing(file: &file::MapperRouting) -> Result<Routing, Fault> {
     }
     let mark = number("mapper.routing.mark", file.mark, 1..=i64::from(u32::MAX))?;
     Ok(Routing { mark, table })
+}
+
+/// A server name is asked for at a port of the router's own, or never.
+fn asked(mapper: &Mapper) -> Result<(), Fault> {
+    let asked = !mapper.enabled || !mapper.ports.is_empty();
+    let unasked = mapper.nodes.iter().enumerate().find_map(|(place, node)| {
+        let name = node.server_names.first().filter(|_| !asked)?;
+        Some((format!("mapper.node[{place}].server_names[0]"), name))
+    });
+    match unasked {
+        Some((key, name)) => {
+            let allowed = "needs a port of the router's at which names pick nodes: \
+                           set mapper.ports, such as [8443]";
+            Err(Fault::new(key, Invalid::text(name, allowed)))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Names, addresses, server names and ports lead to one node each.

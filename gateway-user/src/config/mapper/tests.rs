@@ -101,6 +101,11 @@ fn a_wrong_value_names_line_key_and_what_is_allowed() {
              or 256 and more",
         ),
         (
+            format!("[mapper]\nlisten = [\"::\"]\n{LAMP}server_names = [\"a.example\"]\n"),
+            "6: mapper.node[0].server_names[0] = \"a.example\": needs a port of the router's at \
+             which names pick nodes: set mapper.ports, such as [8443]",
+        ),
+        (
             "[mapper]\nlisten = [\"router.example\"]\n".to_owned(),
             "2: mapper.listen[0] = \"router.example\": expected an address of the router's own \
              such as \"2001:db8::1\", or \"::\" for all of them",

@@ -145,7 +145,8 @@ mod tests {
     #[test]
     fn three_ways_lead_to_one_node() {
         let plan = plan(
-            "[[mapper.node]]\nname = \"lamp\"\naddress = \"2001:db8:1::10\"\ndtls_port = 5700\n\
+            "[mapper]\nports = [443]\n\
+             [[mapper.node]]\nname = \"lamp\"\naddress = \"2001:db8:1::10\"\ndtls_port = 5700\n\
              server_names = [\"lamp.example\"]\nports = [8443]\nmax_datagram = 600\n",
         );
         let lamp = plan.named("LAMP.example").unwrap();

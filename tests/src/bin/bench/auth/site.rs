@@ -92,7 +92,7 @@ impl<'a> Site<'a> {
             file("ca.crl"),
         ))?;
         gateway.run()?;
-        let agent = Cost(gateway.pid().context("the agent has ended")?);
+        let agent = Cost(gateway.pid()?);
         Ok(Self { lab, gateway, pki, agent, _awake: lab.awake()? })
     }
 
