@@ -1,5 +1,7 @@
 //! Tunnels: unmodified CoAP clients and servers at both ends, and what gets in between.
 
+#[path = "tunnel/certificates.rs"]
+mod certificates;
 #[path = "tunnel/lossy.rs"]
 mod lossy;
 #[path = "tunnel/site.rs"]
@@ -72,7 +74,8 @@ fn unmodified_clients_reach_unmodified_nodes_through_either_tunnel() -> Result<(
     let _one = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
     let _two = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE_2.into(), &psk)?;
     round(&site, site.by_key(&key("all.example"), &nodes())?)?;
-    round(&site, site.by_certificate(&nodes())?)
+    round(&site, site.by_certificate(&nodes())?)?;
+    round(&site, site.over_dtls(&site.pki, "all.example", &site.pki, &nodes())?)
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! Tunnels over links that lose, double and delay: who loses what.
 //!
 //! libcoap 4.3 counts the waits of a DTLS handshake without a new count for each flight, and says
-//! "cannot send CoAP pdu" after the fifth (`dtls_timeout_count > max_retransmit`). Where one datagram
-//! in five is lost each way, one client in twelve gives up so, through a tunnel (5 of 60) and
-//! without one (5 of 60). So no client is asked again until it works. Rather: whatever the wires
-//! lose, the tunnel's two ends lose, double and reorder nothing; and what a client can mend is
-//! mended.
+//! "cannot send CoAP pdu" after the fifth (`dtls_timeout_count > max_retransmit`). Where one
+//! datagram in five is lost each way, one client in twelve gives up so, through a tunnel (5 of 60)
+//! and without one (5 of 60). So no client is asked again until it works. Rather: whatever the
+//! wires lose, the tunnel's two ends lose, double and reorder nothing; and what a client can mend
+//! is mended.
 
 use std::{
     collections::HashMap,

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use aya::Ebpf;
 use serde_json::Value;
 use tests::{
@@ -16,6 +16,7 @@ use tests::{
         Capture, Child, Gateway, Lab,
         gateway::{EVERYDAY, binary},
         topology::{ROUTER, at},
+        until,
     },
     packet::read::Datagram,
     peer::{Psk, coap::COAPS, curl::Pki},
@@ -66,6 +67,7 @@ impl<'a> Site<'a> {
         secret(&keys, &names.iter().map(line).collect::<String>())?;
         gateway.configure(&format!(
             "{EVERYDAY}{ROOMY}[auth.psk]\nlisten = [\"[::]:{COAPS}\"]\nkeys = {keys:?}\n\
+             [auth.dtls]\nlisten = [\"[::]:{COAPS}\"]\n\
              [auth.https]\nlisten = [\"[::]:{HTTPS}\"]\ncertificate = {:?}\nkey = {:?}\n\
              client_ca = {:?}\ncrl = {:?}\n{IDENTITIES}",
             pki.file("router.crt"),
@@ -104,6 +106,28 @@ impl<'a> Site<'a> {
         let file = |name: &str| self.pki.file(name);
         let (cert, key, ca) = (file("all.example.crt"), file("all.example.key"), file("ca.crt"));
         self.tunnel(&["--cert", &cert, "--key", &key, "--ca", &ca], HTTPS, nodes)
+    }
+
+    /// The same over DTLS, as `name` by one authority, who takes the router by another's word.
+    pub(super) fn over_dtls(
+        &self,
+        pki: &Pki,
+        name: &str,
+        router: &Pki,
+        nodes: &[IpAddr],
+    ) -> Result<Child> {
+        let (cert, key) = (pki.file(&format!("{name}.crt")), pki.file(&format!("{name}.key")));
+        let ca = router.file("ca.crt");
+        self.tunnel(&["--dtls", "--cert", &cert, "--key", &key, "--ca", &ca], COAPS, nodes)
+    }
+
+    /// Shuts a certificate out, and waits until the router knows.
+    pub(super) fn revoke(&self, name: &str) -> Result<()> {
+        let reloads = || self.gateway.log().matches("certificates reloaded").count();
+        let before = reloads();
+        self.pki.run(&["revoke", name])?;
+        ensure!(until(SOON, || reloads() > before), "the router does not look at its files");
+        Ok(())
     }
 
     pub(super) fn leases(&self) -> Result<Vec<Value>> {
