@@ -122,6 +122,9 @@ impl Association {
         datagram: &[u8],
         send: impl FnMut(&[u8]),
     ) -> Events {
+        if !engine::may_have(datagram) {
+            return Events::default();
+        }
         drop(engine::asked());
         let taken = self.dtls.handle_timeout(now);
         let taken = taken.and_then(|()| self.dtls.handle_packet(datagram));
@@ -164,7 +167,7 @@ impl Association {
 
     fn drain(&mut self, now: Instant, mut send: impl FnMut(&[u8])) -> Events {
         let mut events = Events::default();
-        let mut buffer = vec![0; 2048];
+        let mut buffer = vec![0; if self.connected { 2048 } else { engine::LONGEST }];
         loop {
             match self.dtls.poll_output(&mut buffer) {
                 Output::Packet(datagram) => send(datagram),

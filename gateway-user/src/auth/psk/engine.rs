@@ -135,6 +135,39 @@ pub(crate) fn takes(own: &DtlsCertificate) -> bool {
     !own.certificate.is_empty() && provider.load_private_key(&own.private_key).is_ok()
 }
 
+/// Bytes of the longest handshake message that is taken, a certificate's with its chain. The engine
+/// panics where there is no room for a certificate, so this much is offered during handshakes.
+pub(crate) const LONGEST: usize = 1 << 14;
+
+/// Whether the engine may have a datagram: records to its end, and no handshake message in them that
+/// is longer than what is taken, in however many fragments (RFC 6347 §4.2.2).
+pub(crate) fn may_have(datagram: &[u8]) -> bool {
+    let mut rest = datagram;
+    while let Some((head, behind)) = rest.split_at_checked(13) {
+        let [kind, _, _, a, b, .., high, low] = *head else { return false };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some((body, next)) = behind.split_at_checked(length) else { return false };
+        // what is under a later epoch is protected, and no certificate
+        if (kind, a, b) == (22, 0, 0) && !are_short(body) {
+            return false;
+        }
+        rest = next;
+    }
+    rest.is_empty()
+}
+
+/// Whether handshake messages, or fragments of them, fill a record and none is too long.
+fn are_short(mut body: &[u8]) -> bool {
+    while let Some((head, behind)) = body.split_at_checked(12) {
+        let [_, a, b, c, .., x, y, z] = *head else { return false };
+        let [whole, here] = [[0, a, b, c], [0, x, y, z]].map(u32::from_be_bytes);
+        let next = usize::try_from(here).ok().and_then(|here| behind.get(here..));
+        let Some(next) = next.filter(|_| whole as usize <= LONGEST) else { return false };
+        body = next;
+    }
+    body.is_empty()
+}
+
 /// A fatal alert in the clear that says why a certificate does not do (RFC 5246 §7.2.2), for who
 /// has yet to protect anything. Its number is above all that a handshake uses.
 pub(crate) fn alert(error: &rustls::Error) -> [u8; 15] {
@@ -223,6 +256,16 @@ mod tests {
         super::{gate::tests::hello as sample, transcript::original},
         *,
     };
+
+    #[test]
+    fn messages_that_are_too_long_do_not_reach_the_engine() {
+        let hello = sample(&[9; COOKIE], 1);
+        assert!(may_have(&hello) && may_have(&[hello.clone(), hello.clone()].concat()));
+        let mut long = hello.clone();
+        long[15] = LONGEST.to_be_bytes()[6] + 1;
+        assert!(!may_have(&long) && !may_have(&[hello.clone(), long].concat()));
+        assert!(!may_have(&hello[..hello.len() - 1]) && !may_have(&[&hello[..], &[22]].concat()));
+    }
 
     #[test]
     fn alerts_say_what_is_wrong_with_a_certificate() {

@@ -73,6 +73,7 @@ fn own(folder: &Path, name: &str) -> DtlsCertificate {
 struct Link {
     state: u64,
     permille: u64,
+    garbled: u64,
     sent: u64,
     flying: BTreeMap<(Instant, u64), Vec<u8>>,
 }
@@ -91,7 +92,12 @@ impl Link {
             if self.chance() >= self.permille {
                 self.sent += 1;
                 let key = (now + Duration::from_millis(after), self.sent);
-                self.flying.insert(key, datagram.to_vec());
+                let mut datagram = datagram.to_vec();
+                if self.chance() < self.garbled {
+                    let at = self.state as usize % datagram.len();
+                    datagram[at] ^= 1 << (self.chance() % 8);
+                }
+                self.flying.insert(key, datagram);
             }
         }
     }
@@ -115,12 +121,18 @@ enum End {
 
 /// A client with a certificate comes, and says something once its handshake is over.
 fn meet(client: DtlsCertificate, seed: u64, permille: u64) -> End {
+    meet_over(client, (seed, permille, 0))
+}
+
+/// The same over links that lose so many of a thousand datagrams, and garble so many.
+fn meet_over(client: DtlsCertificate, (seed, permille, garbled): (u64, u64, u64)) -> End {
     let configs = Configs::new(Arc::new(Keys::default())).unwrap();
-    let link = || Link { state: seed | 1, permille, sent: 0, flying: BTreeMap::new() };
+    let link = || Link { state: seed | 1, permille, garbled, sent: 0, flying: BTreeMap::new() };
     let (mut up, mut down, mut now) = (link(), link(), Instant::now());
     let end = now + Duration::from_secs(29);
     let config = dimpl::Config::builder().flight_start_rto(Duration::from_millis(200));
-    let config = config.flight_retries(100).handshake_timeout(DAY).build().unwrap();
+    let config = config.flight_retries(100).handshake_timeout(DAY).max_queue_tx(64);
+    let config = config.build().unwrap();
     let mut dtls = Dtls::new_12(Arc::new(config), client, now);
     dtls.set_active(true);
     let mut router: Option<Association> = None;
@@ -185,8 +197,7 @@ fn hear(
             let ticket = || Limit::default().admit(Ipv6Addr::LOCALHOST.into(), 1, 1).unwrap();
             let proof = Proof::Certificate(Arc::clone(&FILES.material));
             let tickets = (ticket(), ticket());
-            let admitted = Association::admit(configs, proof, now, hello, tickets);
-            *router = Some(admitted.unwrap());
+            *router = Association::admit(configs, proof, now, hello, tickets).ok();
             return Vec::new();
         }
         Some(_) | None => {}
@@ -215,6 +226,10 @@ fn whose_certificate_does_not_do_is_told_why() {
     let stolen =
         DtlsCertificate { private_key: FILES.client("gone.example").private_key, ..pump() };
     assert!(!matches!(meet(stolen, 1, 0), End::Known(_)));
+    // what is none, and what is longer than anything that is taken
+    let long = |length| DtlsCertificate { certificate: vec![0x30; length], ..pump() };
+    assert_eq!(meet(long(5000), 1, 0), End::Refused(42));
+    assert_eq!(meet(long(20_000), 1, 0), End::Nothing);
     assert_eq!(FILES.authority.list().unwrap().len(), 3);
 }
 
@@ -227,5 +242,11 @@ proptest! {
         let mut ends = (0..10).map(|turn| meet(pump.clone(), seed ^ turn << 32, 150));
         let end = ends.find(|end| *end != End::Nothing);
         prop_assert_eq!(end, Some(End::Known("pump.example".to_owned())));
+    }
+
+    #[test]
+    fn no_bytes_panic_in_a_handshake(seed: u64) {
+        let end = meet_over(FILES.client("pump.example"), (seed, 50, 200));
+        prop_assert!(end != End::Known("gone.example".to_owned()));
     }
 }

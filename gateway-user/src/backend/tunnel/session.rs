@@ -116,6 +116,9 @@ impl Session {
 
     /// Takes in a datagram.
     pub(super) fn handle_datagram(&mut self, now: Instant, datagram: &[u8]) -> Events {
+        if !engine::may_have(datagram) {
+            return Events::default();
+        }
         self.heard = true;
         let taken = self.dtls.handle_timeout(now);
         let taken = taken.and_then(|()| self.dtls.handle_packet(datagram));
@@ -170,7 +173,7 @@ impl Session {
 
     fn drain(&mut self) -> Events {
         let mut events = Events::default();
-        let mut buffer = vec![0; 2048];
+        let mut buffer = vec![0; if self.open { 2048 } else { engine::LONGEST }];
         loop {
             match self.dtls.poll_output(&mut buffer) {
                 Output::Packet(datagram) => events.datagrams.push(datagram.to_vec()),
