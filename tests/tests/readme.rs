@@ -126,29 +126,54 @@ fn a_lease_by_pre_shared_key_is_had_as_the_readme_says() -> Result<()> {
     Ok(())
 }
 
+/// What a back-end's tunnel goes through.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outer {
+    Key,
+    Tls,
+    Dtls,
+}
+
 /// Either setup, then the tunnel's own lines.
-fn tunnel(setup: &str, files: &[&str], which: usize) -> Result<()> {
+fn tunnel(setup: &str, files: &[&str], outer: Outer) -> Result<()> {
     need::root_and_tools(&TOOLS);
     let lab = lab()?;
     let mut site = Site::new(&lab)?;
     let before = readme::blocks(setup);
-    let [router, ways @ ..] = &readme::blocks("### A tunnel")[..] else { bail!("no block") };
-    ensure!(ways.len() == 2, "one block for outer DTLS and one for outer TLS");
+    let [router, key, tls, listening, dtls] = &readme::blocks("### A tunnel")[..] else {
+        bail!("the router's block, by key, by TLS, the router's for DTLS, by DTLS")
+    };
+    let way = match outer {
+        Outer::Key => key,
+        Outer::Tls => tls,
+        Outer::Dtls => dtls,
+    };
     let agent = site.sets_up(before.first().context("a setup")?)?;
     agent.stop()?;
-    let _agent = site.sets_up(router)?;
+    let mut agent = site.sets_up(router)?;
+    if outer == Outer::Dtls {
+        agent.stop()?;
+        agent = site.sets_up(listening)?;
+    }
     site.carries(files)?;
-    site.reaches(&ways[which], &["open"]).map(drop)
+    let said = site.reaches(way, &["open"])?;
+    ensure!(outer != Outer::Dtls || said.contains("\"expires\""), "no lease by CoAP: {said}");
+    agent.stop().map(drop)
 }
 
 #[test]
 fn a_tunnel_by_pre_shared_key_is_had_as_the_readme_says() -> Result<()> {
-    tunnel("### A lease by pre-shared key", &["psk.txt"], 0)
+    tunnel("### A lease by pre-shared key", &["psk.txt"], Outer::Key)
 }
 
 #[test]
 fn a_tunnel_by_certificate_is_had_as_the_readme_says() -> Result<()> {
-    tunnel("### A lease by certificate", &CERTIFICATES, 1)
+    tunnel("### A lease by certificate", &CERTIFICATES, Outer::Tls)
+}
+
+#[test]
+fn a_tunnel_by_certificate_over_dtls_is_had_as_the_readme_says() -> Result<()> {
+    tunnel("### A lease by certificate", &CERTIFICATES, Outer::Dtls)
 }
 
 #[test]

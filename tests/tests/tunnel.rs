@@ -1,21 +1,20 @@
 //! Tunnels: unmodified CoAP clients and servers at both ends, and what gets in between.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr},
-    os::unix::fs::PermissionsExt as _,
-    time::Duration,
-};
+#[path = "tunnel/certificates.rs"]
+mod certificates;
+#[path = "tunnel/lossy.rs"]
+mod lossy;
+#[path = "tunnel/site.rs"]
+mod site;
 
-use anyhow::{Context as _, Result};
-use aya::Ebpf;
+use std::net::IpAddr;
+
+use anyhow::Result;
 use nix::sys::signal::Signal;
-use serde_json::Value;
+use site::{BRIEF, HERE, LATE, SOON, Site, is_open, key, payloads};
 use tests::{
     lab::{
-        Capture, Child, Gateway, Injector, Lab, Loss,
-        air::Noise,
-        gateway::{EVERYDAY, binary},
+        Capture, Child, Injector, Lab,
         topology::{BACKEND, MAC_UP0, MAC_WAN0, NODE, NODE_2, ROUTER, ROUTER_LLN, at},
         until,
     },
@@ -24,116 +23,11 @@ use tests::{
     peer::{
         Psk,
         coap::{self, COAPS, Flavour},
-        curl::Pki,
     },
 };
 
-const SOON: Duration = Duration::from_secs(30);
-const LATE: Duration = Duration::from_secs(90);
-const BRIEF: Duration = Duration::from_secs(1);
-const HTTPS: u16 = 4433;
-const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-const IDENTITIES: &str = "
-[[auth.identity]]
-name = \"pump-7.example\"
-nodes = [\"2001:db8:1::10\"]
-tunnel = true
-[[auth.identity]]
-name = \"all.example\"
-tunnel = true
-[[auth.identity]]
-name = \"lease-only.example\"
-";
-
-/// Tests send faster than back-ends do.
-const ROOMY: &str = "[agent]\nrate = \"unlimited\"\n";
-
-fn key(identity: &str) -> Psk {
-    Psk::new(identity, format!("the key of {identity}").as_bytes())
-}
-
-/// A router that ends tunnels.
-struct Site<'a> {
-    lab: &'a Lab,
-    gateway: Gateway<'a>,
-    pki: Pki,
-    _awake: Ebpf,
-}
-
-impl<'a> Site<'a> {
-    fn start(lab: &'a Lab) -> Result<Self> {
-        let mut gateway = Gateway::new(&lab.router, EVERYDAY)?;
-        let pki = Pki::init(&gateway.folder().join("pki"))?;
-        pki.run(&["issue", "router.lab", "--server", "--also", &ROUTER.to_string()])?;
-        pki.issue("all.example", &[])?;
-        let keys = gateway.folder().join("psk.txt");
-        let names = ["pump-7.example", "all.example", "lease-only.example"];
-        let line = |name: &&str| format!("{name}:{}\n", key(name).hex());
-        secret(&keys, &names.iter().map(line).collect::<String>())?;
-        gateway.configure(&format!(
-            "{EVERYDAY}{ROOMY}[auth.psk]\nlisten = [\"[::]:{COAPS}\"]\nkeys = {keys:?}\n\
-             [auth.https]\nlisten = [\"[::]:{HTTPS}\"]\ncertificate = {:?}\nkey = {:?}\n\
-             client_ca = {:?}\ncrl = {:?}\n{IDENTITIES}",
-            pki.file("router.crt"),
-            pki.file("router.key"),
-            pki.file("ca.crt"),
-            pki.file("ca.crl"),
-        ))?;
-        gateway.run()?;
-        Ok(Self { lab, gateway, pki, _awake: lab.awake()? })
-    }
-
-    /// The back-end's end, with these arguments beside the credentials.
-    fn tunnel(&self, credentials: &[&str], port: u16, nodes: &[IpAddr]) -> Result<Child> {
-        let mut command = self.lab.backend.command(&binary().display().to_string());
-        command.args(["backend", "tunnel", "--json", "--router", &format!("[{ROUTER}]:{port}")]);
-        for node in nodes {
-            command.args(["--node", &at(*node, COAPS).to_string()]);
-        }
-        command.args(credentials).env_remove("GATEWAY_CONFIG");
-        Child::spawn(command)
-    }
-
-    fn by_key(&self, psk: &Psk, nodes: &[IpAddr]) -> Result<Child> {
-        let file = self.gateway.folder().join(format!("{}.psk", psk.identity));
-        secret(&file, &format!("{}:{}\n", psk.identity, psk.hex()))?;
-        let file = file.display().to_string();
-        self.tunnel(&["--psk-identity", &psk.identity, "--psk-file", &file], COAPS, nodes)
-    }
-
-    fn by_certificate(&self, nodes: &[IpAddr]) -> Result<Child> {
-        let file = |name: &str| self.pki.file(name);
-        let (cert, key, ca) = (file("all.example.crt"), file("all.example.key"), file("ca.crt"));
-        self.tunnel(&["--cert", &cert, "--key", &key, "--ca", &ca], HTTPS, nodes)
-    }
-
-    fn leases(&self) -> Result<Vec<Value>> {
-        let value = self.gateway.json(&["lease", "list"])?;
-        Ok(value["leases"].as_array().context("no leases")?.clone())
-    }
-}
-
-fn secret(file: &std::path::Path, text: &str) -> Result<()> {
-    fs::write(file, text)?;
-    Ok(fs::set_permissions(file, fs::Permissions::from_mode(0o600))?)
-}
-
 fn nodes() -> [IpAddr; 2] {
     [NODE.into(), NODE_2.into()]
-}
-
-fn is_open(tunnel: &mut Child) -> Result<()> {
-    tunnel.wait_for_line("\"state\":\"open\"", SOON).map(drop)
-}
-
-/// What a device saw on the way to a node, or to the tunnel's local port.
-fn payloads(wire: &Capture, to_port: u16, from: IpAddr, outgoing: bool) -> Vec<Vec<u8>> {
-    let frames = wire.snapshot();
-    let sent = frames.iter().filter(|frame| frame.outgoing == outgoing);
-    let datagrams = sent.filter_map(|frame| Datagram::from_frame(&frame.bytes));
-    let wanted = datagrams.filter(|one| one.dst.port() == to_port && one.src.ip() == from);
-    wanted.map(|one| one.payload).collect()
 }
 
 fn round(site: &Site<'_>, mut tunnel: Child) -> Result<()> {
@@ -180,34 +74,8 @@ fn unmodified_clients_reach_unmodified_nodes_through_either_tunnel() -> Result<(
     let _one = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
     let _two = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE_2.into(), &psk)?;
     round(&site, site.by_key(&key("all.example"), &nodes())?)?;
-    round(&site, site.by_certificate(&nodes())?)
-}
-
-#[test]
-fn a_tunnel_over_lossy_links_loses_nothing_that_coap_cannot_mend() -> Result<()> {
-    need::root_and_tools(&["coap-client-openssl", "coap-server-openssl", "nft"]);
-    let lab = Lab::with_air()?;
-    let site = Site::start(&lab)?;
-    let psk = Psk::default();
-    let _node = coap::Server::start(&lab.node, Flavour::OpenSsl, NODE.into(), &psk)?;
-    lab.air().set(Noise { loss: 100, doubled: 50, late: 50, seed: 4 }.edit());
-    let _out = Loss::egress(lab.internet.device("up0"), 100)?;
-    let _back = Loss::egress(lab.internet.device("be0"), 100)?;
-    let mut tunnel = site.by_key(&key("pump-7.example"), &[NODE.into()])?;
-    tunnel.wait_for_line("\"state\":\"open\"", LATE)?;
-    let client = coap::Client::new(&lab.backend, Flavour::OpenSsl, &psk).timeout(LATE);
-    for turn in 0..3 {
-        let text = format!("turn {turn}");
-        persistent(|| client.put(HERE, "example_data", &text).map(drop))?;
-        assert_eq!(persistent(|| client.get(HERE, "example_data"))?, text);
-    }
-    Ok(())
-}
-
-/// Up to three clients one after the other. One alone was seen to give up three seconds into its DTLS
-/// handshake ("cannot send CoAP pdu"); whether the tunnel has a part in that is not known.
-fn persistent<T>(request: impl Fn() -> Result<T>) -> Result<T> {
-    request().or_else(|_| request()).or_else(|_| request())
+    round(&site, site.by_certificate(&nodes())?)?;
+    round(&site, site.over_dtls(&site.pki, "all.example", &site.pki, &nodes())?)
 }
 
 #[test]

@@ -8,6 +8,7 @@ use crate::{
     allow,
     auth::{
         https::{self, Https, Prepared},
+        material::Current,
         psk::{self, Psk},
     },
     config::{self, AttachMode, Config},
@@ -321,6 +322,7 @@ pub struct Services {
     https: Option<Https>,
     psk: Psk,
     hub: Hub,
+    current: Current,
 }
 
 impl Services {
@@ -338,9 +340,10 @@ impl Services {
         syn_cookies::arm(config);
         let hub = Hub::new(Instant::now());
         hub.set(Rules::new(config, prefixes(config)?));
-        let https = Https::start(prepared, registry.clone(), hub.clone())?;
-        let psk = Psk::start(keys, registry.clone(), hub.clone())?;
-        Ok(Self { mapping, questions, registry, https, psk, hub })
+        let current = Current::default();
+        let https = Https::start(prepared, registry.clone(), hub.clone(), current.clone())?;
+        let psk = Psk::start(keys, registry.clone(), hub.clone(), current.clone())?;
+        Ok(Self { mapping, questions, registry, https, psk, hub, current })
     }
 
     async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
@@ -358,10 +361,11 @@ impl Services {
         self.hub.set(Rules::new(&config, prefixes(&config)?));
         self.psk.reload(keys)?;
         match &mut self.https {
-            Some(_) if config.auth.https.listen.is_empty() => self.https = None,
+            Some(_) if !config.auth.takes_certificates() => self.https = None,
             Some(https) => https.reload(prepared)?,
             None => {
-                self.https = Https::start(prepared, self.registry.clone(), self.hub.clone())?;
+                let (registry, hub) = (self.registry.clone(), self.hub.clone());
+                self.https = Https::start(prepared, registry, hub, self.current.clone())?;
             }
         }
         Ok((config, running))

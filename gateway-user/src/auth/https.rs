@@ -5,8 +5,9 @@
 use super::{
     answer::Client,
     limit::{Limit, Ticket},
-    material::{self, Material, Stamp},
+    material::{self, Current, Material, Stamp},
     presented::Presented,
+    psk::engine,
 };
 use crate::{
     config::{Config, auth::Https as Settings},
@@ -71,11 +72,24 @@ pub(super) struct Shared {
     limit: Limit,
     handshakes: Semaphore,
     hub: Hub,
+    current: Current,
 }
 
 struct State {
     settings: Settings,
-    material: Material,
+    /// Whether DTLS is served with the same files.
+    dtls: bool,
+    material: Arc<Material>,
+}
+
+impl State {
+    fn load(settings: Settings, dtls: bool) -> Result<Self, material::Error> {
+        let material = Arc::new(Material::load(&settings)?);
+        if dtls && !engine::takes(&material.own) {
+            return Err(material::Error::Kind { file: settings.key });
+        }
+        Ok(Self { settings, dtls, material })
+    }
 }
 
 impl Shared {
@@ -104,25 +118,32 @@ impl Prepared {
     /// [`Error::Material`].
     pub fn new(config: &Config) -> Result<Self, Error> {
         let settings = config.auth.https.clone();
-        if settings.listen.is_empty() {
+        if !config.auth.takes_certificates() {
             return Ok(Self(None));
         }
         let seen = Stamp::read(&settings);
-        let material = Material::load(&settings)?;
-        Ok(Self(Some((State { settings, material }, seen))))
+        let state = State::load(settings, !config.auth.dtls.listen.is_empty())?;
+        Ok(Self(Some((state, seen))))
     }
 }
 
 impl Https {
-    /// Serves, if it is configured. Must be called within a runtime.
+    /// Serves, if it is configured, and keeps what is in force of the files in `current`. Must be
+    /// called within a runtime.
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn start(prepared: Prepared, registry: Registry, hub: Hub) -> Result<Option<Self>, Error> {
+    pub fn start(
+        prepared: Prepared,
+        registry: Registry,
+        hub: Hub,
+        current: Current,
+    ) -> Result<Option<Self>, Error> {
         let Some((state, seen)) = prepared.0 else { return Ok(None) };
+        current.set(Some(Arc::clone(&state.material)));
         let handshakes = Semaphore::new(state.settings.handshakes as usize);
-        let state = RwLock::new(Arc::new(state));
-        let shared = Arc::new(Shared { registry, state, limit: Limit::default(), handshakes, hub });
+        let (state, limit) = (RwLock::new(Arc::new(state)), Limit::default());
+        let shared = Arc::new(Shared { registry, state, limit, handshakes, hub, current });
         let mut served = Self { shared, listeners: Vec::new(), seen, warned: false };
         served.listen()?;
         served.revoke();
@@ -135,6 +156,7 @@ impl Https {
     /// [`Error::Listen`].
     pub fn reload(&mut self, prepared: Prepared) -> Result<(), Error> {
         let Some((state, seen)) = prepared.0 else { return Ok(()) };
+        self.shared.current.set(Some(Arc::clone(&state.material)));
         (self.seen, self.warned) = (seen, false);
         *self.shared.state.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(state);
         self.listen()?;
@@ -149,9 +171,8 @@ impl Https {
         let now = Stamp::read(&state.settings);
         if now != self.seen {
             self.seen = now.clone();
-            match Material::load(&state.settings) {
-                Ok(material) => {
-                    let state = State { settings: state.settings.clone(), material };
+            match State::load(state.settings.clone(), state.dtls) {
+                Ok(state) => {
                     let _ = self.reload(Prepared(Some((state, now))));
                     tracing::info!("certificates reloaded");
                 }
@@ -197,6 +218,7 @@ impl Https {
 
 impl Drop for Https {
     fn drop(&mut self) {
+        self.shared.current.set(None);
         self.listeners.iter().for_each(|(_, task)| task.abort());
     }
 }

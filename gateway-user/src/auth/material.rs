@@ -8,8 +8,10 @@ use crate::{
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::ring,
-    pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject},
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    pki_types::{
+        CertificateDer, CertificateRevocationListDer, PrivateKeyDer, UnixTime, pem::PemObject,
+    },
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::TLS13,
 };
 use std::{
@@ -17,7 +19,7 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::SystemTime,
 };
 
@@ -44,6 +46,15 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// The key is of a kind that the DTLS engine does not take.
+    #[error(
+        "auth.https.key: {}: for auth.dtls it must be an ECDSA key with P-256 or P-384 \
+         (`gateway pki` makes one)", file.display()
+    )]
+    Kind {
+        /// The file.
+        file: PathBuf,
+    },
     /// Others may read the key.
     #[error(
         "auth.https.key: {} may be read by others (mode {mode:o}): `chmod 600` it", file.display()
@@ -61,6 +72,10 @@ pub enum Error {
 pub struct Material {
     /// For handshakes.
     pub config: Arc<ServerConfig>,
+    /// The router's own certificate and its key, for handshakes over DTLS.
+    pub(crate) own: dimpl::DtlsCertificate,
+    /// Who is let in.
+    verifier: Arc<dyn ClientCertVerifier>,
     /// Certificates that are revoked.
     pub revoked: HashSet<Credential>,
     /// A revocation list that is past its next update since then.
@@ -93,6 +108,10 @@ impl Material {
             file: file.to_owned(),
             problem,
         };
+        let own = dimpl::DtlsCertificate {
+            certificate: chain.first().map(|leaf| leaf.to_vec()).unwrap_or_default(),
+            private_key: key.secret_der().to_vec(),
+        };
         let verifier = verifier
             .build()
             .map_err(|error| wrong("client_ca", &https.client_ca, error.to_string()))?;
@@ -100,7 +119,7 @@ impl Material {
             .with_protocol_versions(&[&TLS13])
             .map_err(|error| wrong("certificate", &https.certificate, error.to_string()))?;
         let mut config = builder
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::clone(&verifier))
             .with_single_cert(chain, key)
             .map_err(|error| wrong("key", &https.key, error.to_string()))?;
         // a resumed session would not have its certificate held against the revocation list
@@ -109,9 +128,39 @@ impl Material {
         config.alpn_protocols = vec![b"http/1.1".to_vec(), ALPN.to_vec()];
         Ok(Self {
             config: Arc::new(config),
+            own,
+            verifier,
             stale: lists.iter().filter_map(|list| list.next_update).min(),
             revoked: lists.into_iter().flat_map(|list| list.revoked).collect(),
         })
+    }
+}
+
+impl Material {
+    /// Whether a client's certificate is of one of the authorities, valid now and not revoked. It
+    /// came without intermediate ones.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(crate) fn verify(&self, der: &[u8]) -> Result<(), rustls::Error> {
+        let leaf = CertificateDer::from(der);
+        self.verifier.verify_client_cert(&leaf, &[], UnixTime::now()).map(drop)
+    }
+}
+
+/// What is in force of the files, for all who serve clients with certificates.
+#[derive(Clone, Default)]
+pub struct Current(Arc<RwLock<Option<Arc<Material>>>>);
+
+impl Current {
+    /// What is in force; nothing while nobody may come with a certificate.
+    pub(crate) fn material(&self) -> Option<Arc<Material>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts something else into force.
+    pub(crate) fn set(&self, material: Option<Arc<Material>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = material;
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! TLS 1.3  ── certificate ──▶ Presented ─┐
-//! DTLS 1.2 ── pre-shared key ▶ Keys ─────┼▶ Holder ──▶ lease::Registry ──▶ Outcome or Problem
+//! DTLS 1.2 ── either ────────▶ psk ──────┼▶ Holder ──▶ lease::Registry ──▶ Outcome or Problem
 //! HTTP, CoAP ── request ─────▶ rest ─────┘
 //! ```
 //!

@@ -182,26 +182,44 @@ impl Client {
     }
 }
 
+/// What the files say.
+pub(super) struct Read {
+    /// The client's certificate chain.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    /// Its key.
+    pub(super) key: PrivateKeyDer<'static>,
+    /// The authorities that the router's certificate may be of.
+    pub(super) roots: RootCertStore,
+}
+
+impl Files {
+    /// Reads them.
+    pub(super) fn read(&self) -> Result<Read, Error> {
+        let failed = |file: &Path| {
+            let file = file.to_owned();
+            move |source| Error::File { file, source }
+        };
+        let chain = |file: &Path| -> Result<Vec<CertificateDer<'static>>, Error> {
+            let found: Result<Vec<_>, _> =
+                CertificateDer::pem_file_iter(file).map_err(failed(file))?.collect();
+            found.map_err(failed(file))
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in chain(&self.ca)? {
+            roots.add(certificate)?;
+        }
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(failed(&self.key))?;
+        Ok(Read { chain: chain(&self.certificate)?, key, roots })
+    }
+}
+
 /// What TLS needs of them.
 pub(super) fn tls(files: &Files) -> Result<ClientConfig, Error> {
-    let failed = |file: &Path| {
-        let file = file.to_owned();
-        move |source| Error::File { file, source }
-    };
-    let chain = |file: &Path| -> Result<Vec<CertificateDer<'static>>, Error> {
-        let found: Result<Vec<_>, _> =
-            CertificateDer::pem_file_iter(file).map_err(failed(file))?.collect();
-        found.map_err(failed(file))
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in chain(&files.ca)? {
-        roots.add(certificate)?;
-    }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(failed(&files.key))?;
+    let Read { chain, key, roots } = files.read()?;
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&TLS13])?
         .with_root_certificates(roots)
-        .with_client_auth_cert(chain(&files.certificate)?, key)?;
+        .with_client_auth_cert(chain, key)?;
     Ok(config)
 }
 

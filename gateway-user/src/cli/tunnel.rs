@@ -11,8 +11,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 #[derive(Debug, Args)]
 pub(super) struct TunnelArgs {
-    /// The router's host and port: its port for DTLS with a pre-shared key, for HTTPS with a
-    /// certificate
+    /// The router's host and port: its port for DTLS with a pre-shared key or --dtls, else for
+    /// HTTPS
     #[arg(long, value_name = "HOST:PORT")]
     router: String,
     /// Node that a local port leads to, such as [2001:db8:1::10]:5684; several times for several,
@@ -28,7 +28,7 @@ pub(super) struct TunnelArgs {
     /// File with its key, a line identity:key in hexadecimal, which only its owner may read
     #[arg(long, value_name = "FILE", requires = "psk_identity")]
     psk_file: Option<PathBuf>,
-    /// Own certificate chain, PEM, for a tunnel over TLS
+    /// Own certificate chain, PEM, for a tunnel over TLS, or DTLS with --dtls
     #[arg(long, value_name = "FILE", requires_all = ["key", "ca"])]
     cert: Option<PathBuf>,
     /// Its key, PEM
@@ -37,6 +37,10 @@ pub(super) struct TunnelArgs {
     /// Authority of the router's certificate, PEM
     #[arg(long, value_name = "FILE", requires = "cert")]
     ca: Option<PathBuf>,
+    /// Have the certificate tunnel over DTLS: no record waits for one before it that is lost. The
+    /// keys must be ECDSA
+    #[arg(long, requires = "cert")]
+    dtls: bool,
 }
 
 /// An address and a port; that IPv6 needs brackets then is not known to everybody.
@@ -59,7 +63,8 @@ impl TunnelArgs {
         if let (Some(certificate), Some(key), Some(ca)) = (&self.cert, &self.key, &self.ca) {
             let files =
                 Files { certificate: certificate.clone(), key: key.clone(), ca: ca.clone() };
-            return Ok(Credentials::certificate(&files)?);
+            let read = if self.dtls { Credentials::datagrams } else { Credentials::certificate };
+            return Ok(read(&files)?);
         }
         bail!("who is this? name --psk-identity and --psk-file, or --cert, --key and --ca")
     }

@@ -73,6 +73,7 @@ section! {
         leases: i64 = 4,
         https: AuthHttps = AuthHttps::default(),
         psk: AuthPsk = AuthPsk::default(),
+        dtls: AuthDtls = AuthDtls::default(),
         tunnel: AuthTunnel = AuthTunnel::default(),
         #[serde(skip_serializing_if = "Vec::is_empty")]
         identity: Vec<AuthIdentity> = Vec::new(),
@@ -101,6 +102,12 @@ section! {
         connections_per_source: i64 = 64,
         handshakes: i64 = 256,
         handshakes_per_source: i64 = 16,
+    }
+}
+
+section! {
+    AuthDtls {
+        listen: Vec<String> = Vec::new(),
     }
 }
 

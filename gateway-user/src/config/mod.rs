@@ -249,8 +249,8 @@ impl Config {
 impl Config {
     /// The agent's own ports before which a handshake needs a cookie of the router's.
     pub fn cookie_ports(&self) -> Vec<u16> {
-        let keys = self.auth.psk.listen.iter().map(std::net::SocketAddr::port);
-        let mut ports: Vec<u16> = self.cookies.ports.iter().copied().chain(keys).collect();
+        let own = self.auth.datagrams().map(std::net::SocketAddr::port);
+        let mut ports: Vec<u16> = self.cookies.ports.iter().copied().chain(own).collect();
         ports.sort_unstable();
         ports.dedup();
         ports

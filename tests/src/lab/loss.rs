@@ -20,11 +20,23 @@ pub struct Loss<'a> {
 impl<'a> Loss<'a> {
     /// Begins to drop `permille` of a thousand packets that leave through `device`.
     pub fn egress(device: Device<'a>, permille: u32) -> Result<Self> {
+        Self::rule(device, permille, "")
+    }
+
+    /// The same, but not more than `most` packets in all.
+    pub fn egress_at_most(device: Device<'a>, permille: u32, most: u32) -> Result<Self> {
+        // a token bucket that is not filled again while a test runs; none has room for nothing
+        let permille = if most == 0 { 0 } else { permille };
+        let burst = most.max(1);
+        Self::rule(device, permille, &format!("limit rate 1/day burst {burst} packets"))
+    }
+
+    fn rule(device: Device<'a>, permille: u32, limit: &str) -> Result<Self> {
         let table = format!("loss{}", COUNTER.fetch_add(1, Ordering::Relaxed));
         let rules = format!(
             "table netdev {table} {{ chain out {{ \
              type filter hook egress device \"{}\" priority 0; \
-             meta l4proto {{ tcp, udp }} numgen random mod 1000 < {permille} counter drop; }}; }}",
+             meta l4proto {{ tcp, udp }} numgen random mod 1000 < {permille} {limit} counter drop; }}; }}",
             device.name
         );
         device.namespace.run(&["nft", &rules])?;

@@ -111,6 +111,7 @@ pub struct Client<'a> {
     name: Option<String>,
     port: Option<u16>,
     timeout: Duration,
+    level: u8,
 }
 
 /// What a server answered.
@@ -126,7 +127,8 @@ impl<'a> Client<'a> {
     /// A client in `namespace`.
     pub fn new(namespace: &'a Namespace, flavour: Flavour, psk: &Psk) -> Self {
         let psk = psk.clone();
-        Self { namespace, flavour, psk, from: None, name: None, port: None, timeout: HANDSHAKE }
+        let (from, name, port, timeout, level) = (None, None, None, HANDSHAKE, 6);
+        Self { namespace, flavour, psk, from, name, port, timeout, level }
     }
 
     /// Sends from an address and port; port 0 is any.
@@ -150,6 +152,12 @@ impl<'a> Client<'a> {
     /// Gives up after `timeout`, which libcoap counts in whole seconds.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        self
+    }
+
+    /// Logs each step of the DTLS handshake and each retransmission too: an error has the log.
+    pub fn verbose(mut self) -> Self {
+        self.level = 7;
         self
     }
 
@@ -193,7 +201,7 @@ impl<'a> Client<'a> {
             Some(hosts) => self.command_with_hosts(hosts),
         };
         let seconds = self.timeout.as_secs().max(1).to_string();
-        command.args(["-v", "6", "-B", &seconds]);
+        command.args(["-v", &self.level.to_string(), "-B", &seconds]);
         if let Some((address, port)) = self.from {
             command.args(["-a", &address.to_string()]);
             if port != 0 {

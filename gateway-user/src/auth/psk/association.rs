@@ -3,16 +3,18 @@
 //!
 //! A lease lasts as long as the session behind it: at half of its life the router sends an empty
 //! message, which every CoAP endpoint answers (RFC 7252 §4.3), and renews when something comes.
-use super::{coap, engine, gate::Hello};
+use super::{
+    coap,
+    engine::{self, Configs},
+    gate::Hello,
+    who::{Proof, Who},
+};
 use crate::{
     auth::{holder::Outcome, limit::Ticket, rest::Terms},
     lease::{Id, View},
 };
-use dimpl::{Config, Dtls, Error, Output};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use dimpl::{Dtls, Error, Output};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Who was heard so recently is alive without being asked.
@@ -28,8 +30,11 @@ pub(super) struct Association {
     dtls: Dtls,
     random: Vec<u8>,
     due: Instant,
-    identity: Option<String>,
+    proof: Proof,
+    who: Option<Who>,
     connected: bool,
+    /// Its certificate does not do: nothing more is said but that.
+    refused: bool,
     heard: Instant,
     hold: Option<Hold>,
     /// The last request's number, and its answer once there is one.
@@ -54,7 +59,7 @@ struct Hold {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Events {
     /// The handshake is over: this is who it is.
-    pub(super) connected: Option<String>,
+    pub(super) connected: Option<Who>,
     /// What came.
     pub(super) data: Vec<Vec<u8>>,
     /// It is over.
@@ -62,21 +67,24 @@ pub(super) struct Events {
 }
 
 impl Association {
-    /// One for a hello whose cookie was checked.
+    /// One for a hello whose cookie was checked, from a client that is to prove itself so.
     pub(super) fn admit(
-        config: &Arc<Config>,
+        configs: &Configs,
+        proof: Proof,
         now: Instant,
         hello: &Hello<'_>,
         tickets: (Ticket, Ticket),
     ) -> Result<Self, Error> {
-        let dtls = engine::admit(config, now, hello)?;
+        let dtls = engine::admit(configs, proof.own(), now, hello)?;
         let (handshake, ticket) = tickets;
         Ok(Self {
             dtls,
             random: hello.random().to_vec(),
             due: now,
-            identity: None,
+            proof,
+            who: None,
             connected: false,
+            refused: false,
             heard: now,
             hold: None,
             last: None,
@@ -93,8 +101,8 @@ impl Association {
     }
 
     /// Who it is, once that is proved.
-    pub(super) fn identity(&self) -> Option<&str> {
-        self.identity.as_deref().filter(|_| self.connected)
+    pub(super) fn who(&self) -> Option<&Who> {
+        self.who.as_ref().filter(|_| self.connected)
     }
 
     /// Its tunnel.
@@ -114,10 +122,13 @@ impl Association {
         datagram: &[u8],
         send: impl FnMut(&[u8]),
     ) -> Events {
+        if !engine::may_have(datagram) {
+            return Events::default();
+        }
         drop(engine::asked());
         let taken = self.dtls.handle_timeout(now);
         let taken = taken.and_then(|()| self.dtls.handle_packet(datagram));
-        self.identity = engine::asked().or_else(|| self.identity.take());
+        self.who = engine::asked().map(Who::Key).or_else(|| self.who.take());
         let mut events = self.drain(now, send);
         if !events.data.is_empty() {
             self.heard = now;
@@ -149,14 +160,14 @@ impl Association {
 
     /// Ends it with a close_notify.
     pub(super) fn close(&mut self, now: Instant, send: impl FnMut(&[u8])) {
-        if self.dtls.close().is_ok() {
+        if !self.refused && self.dtls.close().is_ok() {
             self.drain(now, send);
         }
     }
 
     fn drain(&mut self, now: Instant, mut send: impl FnMut(&[u8])) -> Events {
         let mut events = Events::default();
-        let mut buffer = vec![0; 2048];
+        let mut buffer = vec![0; if self.connected { 2048 } else { engine::LONGEST }];
         loop {
             match self.dtls.poll_output(&mut buffer) {
                 Output::Packet(datagram) => send(datagram),
@@ -168,11 +179,21 @@ impl Association {
                 Output::Connected => {
                     self.connected = true;
                     self.handshake = None;
-                    events.connected = self.identity.clone();
+                    events.connected = self.who.clone();
                 }
+                // comes before what the engine answers to the same flight, which is never sent then
+                Output::PeerCert(der) => match self.proof.meet(der) {
+                    Ok(who) => self.who = Some(who),
+                    Err(error) => {
+                        tracing::debug!("association over: {error}");
+                        send(&engine::alert(&error));
+                        (self.refused, events.closed) = (true, true);
+                        return events;
+                    }
+                },
                 Output::ApplicationData(data) => events.data.push(data.to_vec()),
                 Output::CloseNotify => events.closed = true,
-                Output::PeerCert(_) | Output::KeyingMaterial(..) | _ => {}
+                Output::KeyingMaterial(..) | _ => {}
             }
         }
     }

@@ -5,13 +5,14 @@ use super::{
     coap::{self, Asked, Message, Reply, Request},
     engine,
     gate::{Gate, Hello},
-    keys,
     socket::{Socket, Way},
+    who::{KEYS, Proof, Who},
 };
 use crate::{
     auth::{
         holder::{Holder, Outcome},
         limit::Limit,
+        material::Current,
         problem::Problem,
         rest::{Action, Terms},
     },
@@ -22,6 +23,7 @@ use crate::{
 use core::net::Ipv6Addr;
 use std::{
     collections::HashMap,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,10 +49,13 @@ pub(super) struct Common {
     pub(super) open: Limit,
     pub(super) half: Limit,
     pub(super) hub: Hub,
+    /// The router's own certificate, and whose are taken.
+    pub(super) current: Current,
 }
 
 /// The socket.
 pub(super) struct Endpoint {
+    at: SocketAddr,
     socket: Socket,
     common: Common,
     gate: Gate,
@@ -77,11 +82,11 @@ enum News {
 }
 
 impl Endpoint {
-    /// Serves a socket.
-    pub(super) fn new(socket: Socket, gate: Gate, common: Common) -> Self {
+    /// Serves the socket at an address.
+    pub(super) fn new(at: SocketAddr, socket: Socket, gate: Gate, common: Common) -> Self {
         let ticked = Instant::now();
         let (associations, notes) = (HashMap::new(), mpsc::channel(QUEUE));
-        Self { socket, common, gate, associations, serial: 0, ticked, notes }
+        Self { at, socket, common, gate, associations, serial: 0, ticked, notes }
     }
 
     /// Serves until it is dropped.
@@ -139,12 +144,13 @@ impl Endpoint {
     fn admit(&mut self, now: Instant, way: &Way, hello: &Hello<'_>) {
         let state = Arc::clone(&self.common.state.borrow());
         let (settings, source) = (&state.settings, way.peer.ip());
+        let Some(proof) = self.proof(&state, hello) else { return };
         self.associations.remove(way);
         let (most, each) = (settings.handshakes, settings.handshakes_per_source);
         let Some(half) = self.common.half.admit(source, most, each) else { return };
         let (most, each) = (settings.connections, settings.connections_per_source);
         let Some(ticket) = self.common.open.admit(source, most, each) else { return };
-        match Association::admit(&state.config, now, hello, (half, ticket)) {
+        match Association::admit(&state.configs, proof, now, hello, (half, ticket)) {
             Ok(mut association) => {
                 let socket = &self.socket;
                 let events = association.handle_timeout(now, |out| socket.send(way, out));
@@ -156,9 +162,19 @@ impl Endpoint {
         }
     }
 
+    /// What a client is asked for here: a key if it may have one, else a certificate.
+    fn proof(&self, state: &State, hello: &Hello<'_>) -> Option<Proof> {
+        let keys = state.settings.listen.contains(&self.at);
+        let certificates = state.certificates.contains(&self.at);
+        if keys && (!certificates || hello.offers(KEYS)) {
+            return Some(Proof::Key);
+        }
+        self.common.current.material().filter(|_| certificates).map(Proof::Certificate)
+    }
+
     fn happened(&mut self, now: Instant, way: &Way, events: Events) {
-        if let Some(identity) = events.connected {
-            tracing::debug!(identity, "association with {}", way.peer);
+        if let Some(who) = events.connected {
+            tracing::debug!(identity = %who, "association with {}", way.peer);
         }
         for data in events.data {
             self.message(now, way, &data);
@@ -209,7 +225,7 @@ impl Endpoint {
     /// Has something done for who is behind an association.
     fn act(&self, way: &Way, serial: u64, action: Action, request: Option<Box<Request>>) {
         let Some((_, association)) = self.associations.get(way) else { return };
-        let Some(holder) = self.holder(way, association, lease::Way::Psk) else { return };
+        let Some(holder) = self.holder(way, association, None) else { return };
         let (way, notes) = (*way, self.notes.0.clone());
         let terms = match &action {
             Action::Grant(terms) | Action::Renew(_, terms) => Some(terms.clone()),
@@ -226,16 +242,15 @@ impl Endpoint {
         });
     }
 
-    fn holder(&self, way: &Way, of: &Association, by: lease::Way) -> Option<Holder> {
-        let identity = of.identity()?;
-        let state = self.common.state.borrow();
+    fn holder(&self, way: &Way, of: &Association, by: Option<lease::Way>) -> Option<Holder> {
+        let who = of.who()?;
         Some(Holder {
             registry: self.common.registry.clone(),
-            names: keys::names(identity),
-            way: by,
+            names: who.names(),
+            way: by.unwrap_or_else(|| who.way()),
             source: way.peer.ip().to_canonical(),
-            credential: Some(state.keys.credential(identity)?),
-            proof_ends: None,
+            credential: Some(who.credential(&self.common.state.borrow().keys)?),
+            proof_ends: who.ends(),
         })
     }
 
@@ -266,7 +281,8 @@ impl Endpoint {
         let Some((serial, association)) = self.associations.get(way) else { return };
         if association.tunnel().is_none() {
             let serial = *serial;
-            let Some(holder) = self.holder(way, association, lease::Way::Tunnel) else { return };
+            let by = Some(lease::Way::Tunnel);
+            let Some(holder) = self.holder(way, association, by) else { return };
             let frames = self.open(*way, serial, holder);
             let Some((_, association)) = self.associations.get_mut(way) else { return };
             association.set_tunnel(frames);
@@ -334,8 +350,10 @@ impl Endpoint {
     /// Ends associations whose key is gone or another one.
     fn drop_changed_keys(&mut self) {
         let state = Arc::clone(&self.common.state.borrow_and_update());
-        let changed = |association: &Association| {
-            association.identity().is_some_and(|identity| state.changed.contains(identity))
+        let changed = |association: &Association| match association.who() {
+            Some(Who::Key(identity)) => state.changed.contains(identity),
+            // those end with their leases
+            Some(Who::Certificate(_)) | None => false,
         };
         let over: Vec<Way> = self
             .associations

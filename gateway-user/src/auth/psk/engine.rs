@@ -10,11 +10,13 @@
 use super::{
     gate::{COOKIE, Hello},
     keys::Keys,
+    transcript::{HASHES, SIGNATURES},
 };
 use dimpl::{
-    Config, CryptoError, Dtls, Error, HashAlgorithm, Output, PskResolver,
-    crypto::{Buf, HashContext, HashProvider, HmacProvider, rust_crypto},
+    Config, CryptoError, Dtls, DtlsCertificate, Error, HashAlgorithm, Output, PskResolver,
+    crypto::{CryptoProvider, HmacProvider, rust_crypto},
 };
+use rustls::AlertDescription;
 use std::{
     cell::{Cell, RefCell},
     sync::{Arc, LazyLock},
@@ -29,10 +31,10 @@ pub(crate) const DATAGRAM: usize = 1232;
 const QUEUE: usize = 64;
 
 /// Bytes of a cookie of dimpl's.
-const STRETCHED: usize = 32;
+pub(super) const STRETCHED: usize = 32;
 
 /// What fills a cookie up.
-static MARK: LazyLock<[u8; STRETCHED - COOKIE]> = LazyLock::new(|| {
+pub(super) static MARK: LazyLock<[u8; STRETCHED - COOKIE]> = LazyLock::new(|| {
     let mut mark = [0; STRETCHED - COOKIE];
     // without chance a client could at most spoil its own handshake
     let _ = getrandom::fill(&mut mark);
@@ -84,18 +86,98 @@ impl PskResolver for Resolver {
     }
 }
 
-/// What associations with these keys have in common.
-pub(super) fn config(keys: Arc<Keys>) -> Result<Arc<Config>, Error> {
-    let mut provider = rust_crypto::default_provider();
-    provider.hmac_provider = &*STAND;
-    provider.hash_provider = &*HASHES;
-    let config = Config::builder()
-        .with_crypto_provider(provider)
-        .with_psk_server(None, Arc::new(Resolver(keys)))
-        .mtu(DATAGRAM)
-        .max_queue_tx(QUEUE)
-        .handshake_timeout(HANDSHAKE);
-    Ok(Arc::new(config.build()?))
+/// What associations have in common.
+#[derive(Clone)]
+pub(super) struct Configs {
+    /// Those with keys.
+    keys: Arc<Config>,
+    /// Those with certificates.
+    certificates: Arc<Config>,
+}
+
+impl Configs {
+    /// With these keys.
+    pub(super) fn new(keys: Arc<Keys>) -> Result<Self, Error> {
+        let mut provider = rust_crypto::default_provider();
+        provider.hmac_provider = &*STAND;
+        provider.hash_provider = &*HASHES;
+        provider.signature_verification = &*SIGNATURES;
+        let builder = |provider: CryptoProvider| {
+            Config::builder()
+                .with_crypto_provider(provider)
+                .mtu(DATAGRAM)
+                .max_queue_tx(QUEUE)
+                .handshake_timeout(HANDSHAKE)
+        };
+        let with_keys = builder(provider.clone()).with_psk_server(None, Arc::new(Resolver(keys)));
+        let certificates = builder(provider).require_client_certificate(true);
+        Ok(Self {
+            keys: Arc::new(with_keys.build()?),
+            certificates: Arc::new(certificates.build()?),
+        })
+    }
+
+    /// An engine for a client that has a key, or with the router's certificate for one that has
+    /// one too.
+    fn engine(&self, own: Option<&DtlsCertificate>, now: Instant) -> Result<Dtls, Error> {
+        let Some(own) = own else { return Ok(Dtls::new_12_psk(Arc::clone(&self.keys), now)) };
+        if !takes(own) {
+            // the engine itself would panic
+            return Err(Error::CryptoError(CryptoError::InvalidPrivateKey));
+        }
+        Ok(Dtls::new_12(Arc::clone(&self.certificates), own.clone(), now))
+    }
+}
+
+/// Whether the engine can use a certificate and its key.
+pub(crate) fn takes(own: &DtlsCertificate) -> bool {
+    let provider = rust_crypto::default_provider().key_provider;
+    !own.certificate.is_empty() && provider.load_private_key(&own.private_key).is_ok()
+}
+
+/// Bytes of the longest handshake message that is taken, a certificate's with its chain. The engine
+/// panics where there is no room for a certificate, so this much is offered during handshakes.
+pub(crate) const LONGEST: usize = 1 << 14;
+
+/// Whether the engine may have a datagram: records to its end, and no handshake message in them that
+/// is longer than what is taken, in however many fragments (RFC 6347 §4.2.2).
+pub(crate) fn may_have(datagram: &[u8]) -> bool {
+    let mut rest = datagram;
+    while let Some((head, behind)) = rest.split_at_checked(13) {
+        let [kind, _, _, a, b, .., high, low] = *head else { return false };
+        let length = usize::from(u16::from_be_bytes([high, low]));
+        let Some((body, next)) = behind.split_at_checked(length) else { return false };
+        // what is under a later epoch is protected, and no certificate
+        if (kind, a, b) == (22, 0, 0) && !are_short(body) {
+            return false;
+        }
+        rest = next;
+    }
+    rest.is_empty()
+}
+
+/// Whether handshake messages, or fragments of them, fill a record and none is too long.
+fn are_short(mut body: &[u8]) -> bool {
+    while let Some((head, behind)) = body.split_at_checked(12) {
+        let [_, a, b, c, .., x, y, z] = *head else { return false };
+        let [whole, here] = [[0, a, b, c], [0, x, y, z]].map(u32::from_be_bytes);
+        let next = usize::try_from(here).ok().and_then(|here| behind.get(here..));
+        let Some(next) = next.filter(|_| whole as usize <= LONGEST) else { return false };
+        body = next;
+    }
+    body.is_empty()
+}
+
+/// A fatal alert in the clear that says why a certificate does not do (RFC 5246 §7.2.2), for who
+/// has yet to protect anything. Its number is above all that a handshake uses.
+pub(crate) fn alert(error: &rustls::Error) -> [u8; 15] {
+    const FATAL: u8 = 2;
+    let description = if let rustls::Error::InvalidCertificate(why) = error {
+        AlertDescription::from(why.clone())
+    } else {
+        AlertDescription::CertificateUnknown
+    };
+    [21, 254, 253, 0, 0, 0, 0, 1, 0, 0, 0, 0, 2, FATAL, description.into()]
 }
 
 /// The identity whose key was asked for since the last call on this thread.
@@ -104,8 +186,13 @@ pub(super) fn asked() -> Option<String> {
 }
 
 /// An association that has taken a hello whose cookie the gate has checked.
-pub(super) fn admit(config: &Arc<Config>, now: Instant, hello: &Hello<'_>) -> Result<Dtls, Error> {
-    let mut dtls = Dtls::new_12_psk(Arc::clone(config), now);
+pub(super) fn admit(
+    configs: &Configs,
+    own: Option<&DtlsCertificate>,
+    now: Instant,
+    hello: &Hello<'_>,
+) -> Result<Dtls, Error> {
+    let mut dtls = configs.engine(own, now)?;
     let (padded, cookie) = (padded(hello), stretched(hello.cookie));
     ADMITTED.set(Some(cookie));
     let result = replay(&mut dtls, now, hello, &padded);
@@ -163,67 +250,34 @@ fn record(hello: &Hello<'_>, cookie: &[u8], number: u16) -> Vec<u8> {
     datagram
 }
 
-/// Hashes of transcripts: where a marked cookie is in the hello, the client's own stands there.
-#[derive(Debug)]
-struct Hashes(&'static dyn HashProvider);
-
-static HASHES: LazyLock<Hashes> =
-    LazyLock::new(|| Hashes(rust_crypto::default_provider().hash_provider));
-
-impl HashProvider for Hashes {
-    fn create_hash(&self, algorithm: HashAlgorithm) -> Box<dyn HashContext> {
-        Box::new(Transcript(self.0.create_hash(algorithm)))
-    }
-}
-
-struct Transcript(Box<dyn HashContext>);
-
-impl core::fmt::Debug for Transcript {
-    fn fmt(&self, out: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        out.write_str("Transcript")
-    }
-}
-
-impl HashContext for Transcript {
-    fn update(&mut self, data: &[u8]) {
-        match original(data) {
-            Some(original) => self.0.update(&original),
-            None => self.0.update(data),
-        }
-    }
-
-    fn clone_and_finalize(&self, out: &mut Buf) {
-        self.0.clone_and_finalize(out);
-    }
-}
-
-/// A transcript with the client's own hello, if it begins with one that was padded.
-fn original(data: &[u8]) -> Option<Vec<u8>> {
-    const HEAD: usize = 12;
-    let (head, rest) = data.split_at_checked(HEAD)?;
-    let [1, a, b, c, ..] = *head else { return None };
-    let at = 35 + usize::from(*rest.get(34)?);
-    let (before, behind) = rest.split_at_checked(at)?;
-    let (cookie, behind) = behind.strip_prefix(&[STRETCHED as u8])?.split_at_checked(STRETCHED)?;
-    let cookie = cookie.strip_suffix(MARK.as_slice())?;
-    let length = u32::from_be_bytes([0, a, b, c]).checked_sub(MARK.len() as u32)?.to_be_bytes();
-    let parts: [&[u8]; 9] = [
-        &[1],
-        &length[1..],
-        head.get(4..6)?,
-        &[0; 3],
-        &length[1..],
-        before,
-        &[cookie.len() as u8],
-        cookie,
-        behind,
-    ];
-    Some(parts.concat())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{super::gate::tests::hello as sample, *};
+    use super::{
+        super::{gate::tests::hello as sample, transcript::original},
+        *,
+    };
+
+    #[test]
+    fn messages_that_are_too_long_do_not_reach_the_engine() {
+        let hello = sample(&[9; COOKIE], 1);
+        assert!(may_have(&hello) && may_have(&[hello.clone(), hello.clone()].concat()));
+        let mut long = hello.clone();
+        long[15] = LONGEST.to_be_bytes()[6] + 1;
+        assert!(!may_have(&long) && !may_have(&[hello.clone(), long].concat()));
+        assert!(!may_have(&hello[..hello.len() - 1]) && !may_have(&[&hello[..], &[22]].concat()));
+    }
+
+    #[test]
+    fn alerts_say_what_is_wrong_with_a_certificate() {
+        use rustls::CertificateError::{BadEncoding, Expired, Revoked, UnknownIssuer};
+        for (why, expected) in
+            [(BadEncoding, 42), (Revoked, 44), (Expired, 45), (UnknownIssuer, 48)]
+        {
+            let [.., level, description] = alert(&rustls::Error::InvalidCertificate(why));
+            assert_eq!((level, description), (2, expected));
+        }
+        assert_eq!(alert(&rustls::Error::DecryptError).last(), Some(&46));
+    }
 
     #[test]
     fn a_padded_hello_is_hashed_as_the_client_sent_it() {

@@ -60,6 +60,13 @@ impl<'a> Hello<'a> {
         self.datagram.get(13 + 12 + self.body.len()..).unwrap_or_default()
     }
 
+    /// Whether it offers a suite (RFC 5246 §7.4.1.2).
+    pub(super) fn offers(&self, suite: [u8; 2]) -> bool {
+        let Some((length, rest)) = self.behind().split_at_checked(2) else { return false };
+        let suites = rest.get(..length_of(length)).unwrap_or_default();
+        suites.chunks_exact(2).any(|offered| offered == suite)
+    }
+
     /// What comes behind the cookie.
     pub(super) fn behind(&self) -> &'a [u8] {
         self.body.get(self.at + 1 + self.cookie.len()..).unwrap_or_default()
@@ -104,6 +111,13 @@ pub(super) mod tests {
         datagram.extend([1, 0, 0, length, 0, number, 0, 0, 0, 0, 0, length]);
         datagram.extend(body);
         datagram
+    }
+
+    #[test]
+    fn suites_are_found_behind_the_cookie() {
+        let whole = hello(&[0xc0; COOKIE], 1);
+        let read = Hello::read(&whole).unwrap();
+        assert!(read.offers([0xc0, 0xa8]) && !read.offers([0xa8, 0x01]) && !read.offers([1, 0]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! DTLS 1.2 with pre-shared keys, for back-ends that speak CoAP and no HTTP.
+//! DTLS 1.2 with pre-shared keys or certificates, for back-ends that speak CoAP and no HTTP.
 //!
 //! ```text
 //! datagram ──▶ gate (cookie) ──▶ association (dimpl) ──▶ coap ──▶ Holder ──▶ leases
@@ -7,25 +7,32 @@
 //! The filter answers a ClientHello without a cookie where it sees it first, with the same keys.
 //! Nothing is kept of a client before its cookie comes back; then handshakes are bounded, in all
 //! and of each source, and last half a minute at most. A wrong identity and a wrong key look the
-//! same from outside: the handshake goes on with a random key, and fails in silence.
+//! same from outside: the handshake goes on with a random key, and fails in silence. A certificate
+//! that does not do is refused with an alert that says why.
 mod association;
 mod coap;
 mod endpoint;
-mod engine;
+pub(crate) mod engine;
 mod gate;
 pub mod keys;
 mod socket;
+mod transcript;
+mod who;
 
 pub(crate) use engine::DATAGRAM;
 
-use super::limit::Limit;
+use super::{limit::Limit, material::Current};
 use crate::{
-    config::{Config, auth::Psk as Settings},
+    config::{
+        Config,
+        auth::{Auth, Psk as Settings},
+    },
     dataplane,
     lease::Registry,
     tunnel::Hub,
 };
 use endpoint::{Common, Endpoint};
+use engine::Configs;
 use gate::Gate;
 use keys::Keys;
 use socket::Socket;
@@ -46,7 +53,7 @@ pub enum Error {
     #[error("auth.psk.keys: {0}")]
     Keys(#[from] keys::Error),
     /// A socket.
-    #[error("auth.psk.listen: cannot listen on {at}: {source}")]
+    #[error("auth.psk.listen, auth.dtls.listen: cannot listen on {at}: {source}")]
     Listen {
         /// Where.
         at: SocketAddr,
@@ -64,8 +71,10 @@ pub enum Error {
 /// What all sockets follow.
 struct State {
     settings: Settings,
+    /// Where certificates are taken.
+    certificates: Vec<SocketAddr>,
     keys: Arc<Keys>,
-    config: Arc<dimpl::Config>,
+    configs: Configs,
     /// Where the filter's maps are, with the keys behind cookies.
     bpffs: PathBuf,
     /// Identities whose keys are others than in the state before.
@@ -93,17 +102,18 @@ impl Prepared {
     /// # Errors
     /// [`Error::Keys`], [`Error::Engine`].
     pub fn new(config: &Config) -> Result<Self, Error> {
-        Self::read(&config.auth.psk, &config.state.bpffs)
+        let Auth { psk, dtls, .. } = &config.auth;
+        Self::read(psk, &dtls.listen, &config.state.bpffs)
     }
 
-    fn read(settings: &Settings, bpffs: &Path) -> Result<Self, Error> {
+    fn read(settings: &Settings, certificates: &[SocketAddr], bpffs: &Path) -> Result<Self, Error> {
         let seen = stamp(&settings.keys);
         let on = !settings.listen.is_empty();
         let keys = Arc::new(if on { Keys::load(&settings.keys)? } else { Keys::default() });
-        let config = engine::config(Arc::clone(&keys))?;
+        let configs = Configs::new(Arc::clone(&keys))?;
         let (settings, changed) = (settings.clone(), HashSet::new());
-        let bpffs = bpffs.to_owned();
-        Ok(Self { state: State { settings, keys, config, bpffs, changed }, seen })
+        let (certificates, bpffs) = (certificates.to_vec(), bpffs.to_owned());
+        Ok(Self { state: State { settings, certificates, keys, configs, bpffs, changed }, seen })
     }
 }
 
@@ -120,10 +130,15 @@ impl Psk {
     ///
     /// # Errors
     /// See [`Error`].
-    pub fn start(prepared: Prepared, registry: Registry, hub: Hub) -> Result<Self, Error> {
+    pub fn start(
+        prepared: Prepared,
+        registry: Registry,
+        hub: Hub,
+        current: Current,
+    ) -> Result<Self, Error> {
         let (state, receiver) = watch::channel(Arc::new(prepared.state));
         let (open, half) = (Limit::default(), Limit::default());
-        let common = Common { registry, state: receiver, open, half, hub };
+        let common = Common { registry, state: receiver, open, half, hub, current };
         let mut served = Self { common, state, listeners: Vec::new(), seen: prepared.seen };
         served.listen()?;
         served.retain();
@@ -153,8 +168,8 @@ impl Psk {
             return;
         }
         self.seen = stamp(&settings.keys);
-        let reloaded =
-            Prepared::read(settings, &state.bpffs).and_then(|prepared| self.reload(prepared));
+        let read = Prepared::read(settings, &state.certificates, &state.bpffs);
+        let reloaded = read.and_then(|prepared| self.reload(prepared));
         match reloaded {
             Ok(()) => tracing::info!("pre-shared keys reloaded"),
             Err(error) => {
@@ -165,7 +180,8 @@ impl Psk {
 
     fn listen(&mut self) -> Result<(), Error> {
         let state = Arc::clone(&self.state.borrow());
-        let wanted = state.settings.listen.clone();
+        let mut wanted = state.settings.listen.clone();
+        wanted.extend(&state.certificates);
         for (_, task) in self.listeners.extract_if(.., |(at, _)| !wanted.contains(at)) {
             task.abort();
         }
@@ -174,7 +190,8 @@ impl Psk {
                 continue;
             }
             let socket = Socket::bind(at).map_err(|source| Error::Listen { at, source })?;
-            let endpoint = Endpoint::new(socket, Gate::open(&state.bpffs)?, self.common.clone());
+            let endpoint =
+                Endpoint::new(at, socket, Gate::open(&state.bpffs)?, self.common.clone());
             self.listeners.push((at, tokio::spawn(endpoint.run())));
         }
         Ok(())
@@ -195,3 +212,6 @@ impl Drop for Psk {
         self.listeners.iter().for_each(|(_, task)| task.abort());
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! The outer channel, DTLS or TLS: frames in, frames out.
-use super::{dtls, tls};
+use super::{dtls, session, tls};
 use crate::{auth::psk::keys, backend::client};
 use rustls::pki_types::ServerName;
-use std::{io, sync::Arc};
+use std::{io, path::PathBuf, sync::Arc};
 use tokio::{net::lookup_host, sync::mpsc, task::JoinHandle};
 
 /// Frames that wait.
@@ -32,12 +32,38 @@ pub enum Error {
     /// The DTLS engine.
     #[error("the DTLS session is over: {0}")]
     Dtls(#[from] dimpl::Error),
+    /// A certificate that DTLS cannot use.
+    #[error(
+        "{} has no ECDSA key with P-256 or P-384 for the certificate: outer DTLS takes no other \
+         (leave out --dtls for outer TLS)", .0.display()
+    )]
+    Kind(PathBuf),
+    /// The authorities.
+    #[error("cannot use the authorities in {}: {source}", file.display())]
+    Authority {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: rustls::client::VerifierBuilderError,
+    },
+    /// The router's certificate.
+    #[error("the router's certificate is not taken: {0} (--ca names its authority)")]
+    Stranger(rustls::Error),
+    /// The router does not take the back-end's.
+    #[error("the router does not take the certificate: {0}")]
+    Certificate(&'static str),
+    /// The handshake fails otherwise.
+    #[error("the router answers, but the handshake fails: {0} (is this a port of its auth.dtls?)")]
+    Handshake(dimpl::Error),
     /// A handshake that does not end.
     #[error("the router answers, but takes neither identity nor key: one of them is wrong there")]
     Refused,
     /// Nobody there.
     #[error("no answer from {0}")]
     Silent(String),
+    /// Nobody has said anything yet.
+    #[error("no answer")]
+    Unheard,
     /// TLS without tunnels.
     #[error("the server at {0} knows no tunnels: is it a gateway?")]
     NoTunnel(String),
@@ -53,6 +79,8 @@ pub enum Credentials {
     Psk(Arc<dimpl::Config>),
     /// A certificate: outer TLS.
     Certificate(Arc<rustls::ClientConfig>),
+    /// A certificate: outer DTLS.
+    Datagrams(Arc<session::Certificate>),
 }
 
 impl Credentials {
@@ -64,10 +92,18 @@ impl Credentials {
         let keys = keys::Keys::load(file)?;
         let key = keys.of(identity.as_bytes());
         let key = key.ok_or_else(|| Error::Identity(identity.to_owned()))?;
-        Ok(Self::Psk(dtls::config(identity, key.0.clone())?))
+        Ok(Self::Psk(session::config(identity, key.0.clone())?))
     }
 
-    /// A certificate with its key, and the router's authority.
+    /// A certificate with its key, and the router's authority, for outer DTLS.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn datagrams(files: &client::Files) -> Result<Self, Error> {
+        Ok(Self::Datagrams(Arc::new(session::Certificate::read(files)?)))
+    }
+
+    /// A certificate with its key, and the router's authority, for outer TLS.
     ///
     /// # Errors
     /// See [`Error`].
@@ -108,10 +144,14 @@ pub(super) async fn open(router: &str, credentials: &Credentials) -> Result<Chan
     let mut last = Error::Name(host.clone());
     for at in places {
         let opened = match credentials {
-            Credentials::Psk(config) => dtls::open(at, config).await,
+            Credentials::Psk(config) => dtls::open(at, session::Session::with_key(config)).await,
             Credentials::Certificate(config) => {
                 let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
                 tls::open(at, name, config).await
+            }
+            Credentials::Datagrams(certificate) => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| wrong())?;
+                dtls::open(at, session::Session::with_certificate(certificate, name)).await
             }
         };
         match opened {

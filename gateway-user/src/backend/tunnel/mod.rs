@@ -5,10 +5,12 @@
 mod channel;
 mod doors;
 mod dtls;
+mod session;
 mod tls;
 
 pub use channel::{Credentials, Error};
 pub use doors::Doors;
+pub use session::Certificate;
 
 use crate::tunnel::frame::{Flow, Frame};
 use channel::Channel;

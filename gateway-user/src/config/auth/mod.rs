@@ -17,6 +17,8 @@ pub struct Auth {
     pub https: Https,
     /// With pre-shared keys.
     pub psk: Psk,
+    /// With client certificates over DTLS.
+    pub dtls: Dtls,
     /// Tunnels, of either.
     pub tunnel: Tunnel,
     /// Policies, by who they are for; the first that matches applies.
@@ -62,6 +64,13 @@ pub struct Psk {
     pub handshakes: u32,
     /// Handshakes of a source at once.
     pub handshakes_per_source: u32,
+}
+
+/// DTLS 1.2 with the certificates of [`Https`] and the limits of [`Psk`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Dtls {
+    /// Addresses and UDP ports; none means that it is off. Those of [`Psk`] too take both.
+    pub listen: Vec<SocketAddr>,
 }
 
 /// Tunnels from back-ends to nodes.
@@ -116,7 +125,23 @@ impl Auth {
 
     /// The agent's own ports for authentication, TCP and UDP.
     pub fn ports(&self) -> Vec<u16> {
-        self.https.listen.iter().chain(&self.psk.listen).map(SocketAddr::port).collect()
+        let mut ports: Vec<u16> = Vec::new();
+        for at in self.https.listen.iter().chain(self.datagrams()) {
+            if !ports.contains(&at.port()) {
+                ports.push(at.port());
+            }
+        }
+        ports
+    }
+
+    /// Where DTLS is served, with keys or certificates; an address may come twice.
+    pub fn datagrams(&self) -> impl Iterator<Item = &SocketAddr> {
+        self.psk.listen.iter().chain(&self.dtls.listen)
+    }
+
+    /// Whether anybody may come with a certificate.
+    pub const fn takes_certificates(&self) -> bool {
+        !self.https.listen.is_empty() || !self.dtls.listen.is_empty()
     }
 }
 

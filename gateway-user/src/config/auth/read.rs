@@ -1,5 +1,5 @@
 //! From what is written to what it means, for authentication.
-use super::{Auth, Https, Identity, Pattern, Psk, StaleCrl, Tunnel};
+use super::{Auth, Dtls, Https, Identity, Pattern, Psk, StaleCrl, Tunnel};
 use crate::config::{
     error::Fault,
     file::{self, Quantity},
@@ -45,6 +45,7 @@ pub(in crate::config) fn auth(
         identities: identities.collect::<Result<_, _>>()?,
         https: https(&file.https)?,
         psk: psk(&file.psk)?,
+        dtls: Dtls { listen: addresses("auth.dtls.listen", &file.dtls.listen)? },
         tunnel: tunnel(&file.tunnel)?,
     })
 }

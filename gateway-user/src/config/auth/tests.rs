@@ -40,6 +40,13 @@ fn ports_for_keys_are_the_agents_own() {
     assert_eq!(auth.ports(), [4433, 5684]);
     assert_eq!(auth.psk.keys, std::path::Path::new("/root/psk"));
     assert_eq!((auth.tunnel.flows, auth.tunnel.idle), (2, Duration::from_secs(30)));
+    let both = "[auth.psk]\nlisten = [\"[::]:5684\"]\n\
+                [auth.dtls]\nlisten = [\"[::]:5684\", \"[::1]:7\"]\n";
+    let config = Config::parse(both, "-").unwrap();
+    assert_eq!((config.auth.ports(), config.cookie_ports()), (vec![5684, 7], vec![7, 5684]));
+    assert!(config.auth.takes_certificates());
+    let wrong = refusal("[auth.dtls]\nkeys = 0");
+    assert!(wrong.contains("unknown") && wrong.contains("keys"), "{wrong}");
     let wrong = refusal("[auth.psk]\nhandshakes = 0");
     assert_eq!(wrong, "gateway.toml:2: auth.psk.handshakes = 0: expected 1 to 65536");
 }
