@@ -39,9 +39,10 @@ impl Rate {
     pub const UNLIMITED: Self = Self { interval_ns: 0, burst: 0, scale: 0 };
 
     /// A unit every `interval_ns`, and `burst_ns` of credit at once, rounded up by less than a part
-    /// in 2^29.
+    /// in 2^29; no more than 2^63 ns (292 years).
     pub const fn new(interval_ns: u64, burst_ns: u64) -> Self {
         const LARGEST: u64 = (1 << 30) - 1;
+        let burst_ns = if burst_ns > 1 << 63 { 1 << 63 } else { burst_ns };
         let mut scale = 0;
         while burst_ns.div_ceil(1 << scale) > LARGEST {
             scale += 1;
@@ -394,7 +395,7 @@ mod tests {
         }
 
         #[test]
-        fn a_burst_is_rounded_up_by_next_to_nothing(interval: u64, burst: u64) {
+        fn a_burst_is_rounded_up_by_next_to_nothing(interval: u64, burst in 0u64..=1 << 63) {
             let rate = Rate::new(interval, burst);
             prop_assert!(rate.burst < 1 << 30 && rate.burst_ns() >= burst);
             prop_assert!(rate.burst_ns() - burst <= burst >> 29);

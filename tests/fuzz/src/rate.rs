@@ -62,8 +62,8 @@ fn promised(rate: Rate, per_second: u64, burst: u64) {
         assert!(interval * u128::from(per_second) >= 1_000_000_000);
         assert!((interval - 1) * u128::from(per_second) < 1_000_000_000);
         let whole = interval * u128::from(burst);
-        let (burst, whole) = (u128::from(rate.burst_ns()), whole.min(u64::MAX.into()));
-        assert!(burst + 1 >= whole && burst - (whole - 1) <= 1 + (whole >> 29));
+        let (burst, whole) = (u128::from(rate.burst_ns()), whole.min(1 << 63));
+        assert!(burst >= whole && burst - whole <= whole >> 29);
     }
 }
 
@@ -71,7 +71,7 @@ fn promised(rate: Rate, per_second: u64, burst: u64) {
 fn is_sane(rate: Rate, arrival: u64, now: u64, units: u64) -> bool {
     let cost = u128::from(rate.interval_ns) * u128::from(units);
     let latest = u128::from(now.max(arrival)) + cost;
-    rate.burst_ns() < 1 << 63 && latest <= u64::MAX.into()
+    rate.burst_ns() <= 1 << 63 && latest <= u64::MAX.into()
 }
 
 struct Bucket {
