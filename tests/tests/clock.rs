@@ -41,13 +41,14 @@ fn pump() -> Psk {
 /// A router with a wall clock of its own, and eyes on the node.
 struct Site<'a> {
     lab: &'a Lab,
-    clock: WallClock,
     gateway: Gateway<'a>,
     pki: Pki,
     seen: Capture,
     wire: Injector,
     records: u64,
     _awake: Ebpf,
+    /// Last: it tidies up after those who went by it.
+    clock: WallClock,
 }
 
 impl<'a> Site<'a> {
@@ -206,9 +207,10 @@ fn a_date_in_the_allow_list_follows_the_wall_clock() -> Result<()> {
 
 /// A router that can be switched off, with the clock that it starts with.
 struct Router<'a> {
-    machine: Machine<'a>,
-    clock: WallClock,
     agent: Option<Child>,
+    machine: Machine<'a>,
+    /// Last: it tidies up after those who went by it.
+    clock: WallClock,
 }
 
 impl<'a> Router<'a> {

@@ -10,6 +10,8 @@ use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+/// What it keeps in shared memory; a process id follows.
+const KINDS: [&str; 2] = ["faketime_shm_", "sem.faketime_sem_"];
 
 /// The clock; it shows the right time until it is set.
 #[derive(Debug)]
@@ -42,7 +44,6 @@ impl WallClock {
             ("FAKETIME_NO_CACHE", "1".to_owned()),
             ("DONT_FAKE_MONOTONIC", "1".to_owned()),
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
-            ("FAKETIME_DISABLE_SHM", "1".to_owned()),
             ("NO_FAKE_STAT", "1".to_owned()),
         ];
         words.map(|(name, value)| (name.to_owned(), value)).to_vec()
@@ -56,6 +57,23 @@ impl WallClock {
 
     fn file(&self) -> PathBuf {
         self.folder.path().join("offset")
+    }
+}
+
+impl Drop for WallClock {
+    fn drop(&mut self) {
+        sweep();
+    }
+}
+
+/// Removes the shared memory that the library has left of programs that are gone.
+fn sweep() {
+    for entry in fs::read_dir("/dev/shm").into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let pid = KINDS.iter().find_map(|kind| name.strip_prefix(kind));
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = fs::remove_file(entry.path());
+        }
     }
 }
 
