@@ -10,7 +10,7 @@ use crate::{
     kernel, maps, own, settings,
     settle::{Outcome, Verdict},
     stage::{
-        admit::{self, Associated},
+        admit::{self, Admitted, Associated},
         charge::{self, Account},
         replay,
         ring::{self, Seen},
@@ -162,7 +162,8 @@ fn datagram(
     if !ring::fill(&mark, &gap) {
         return Some(Err(flow.admitted.refuse(Reason::Replayed)));
     }
-    charge::passed(&flow.admitted, length);
+    let Admitted { slot, node, now, .. } = flow.admitted;
+    charge::count(slot, node, now, length);
     flow.passed(length);
     Some(Ok(Outcome::Checked))
 }

@@ -12,11 +12,7 @@ use gateway_common::{
         Association, AssociationKey, NODE_WAYS, NODES_MAX, PREFIX_LENGTHS_MAX, PrefixKey,
         SHARED_SLOTS, filter,
     },
-    decide::{
-        Reason,
-        admission::{Lease, Policy},
-        association::Progress,
-    },
+    decide::{Reason, admission::Lease, association::Progress},
     hash::Key as _,
     wire::{Address, Prefix},
 };
@@ -171,11 +167,10 @@ pub(crate) struct Grant {
     node: u32,
 }
 
-// The way of a packet: into the LLN, which the source's budget must allow; out of it; or to the
-// router, where a lease's nodes do not matter.
-const INWARD: u32 = 0;
-const OUTWARD: u32 = 1;
-const ROUTER: u32 = 2;
+// The way of a packet: into the LLN or out of it; or to the router, where a lease's nodes do not
+// matter.
+const LLN: u32 = 0;
+const ROUTER: u32 = 1;
 
 // How a look-up ends.
 const GRANTED: u32 = 0;
@@ -183,17 +178,6 @@ const NONE: u32 = 1;
 const EXPIRED: u32 = 2;
 const NODE_DENIED: u32 = 3;
 const PORT_DENIED: u32 = 4;
-const EXHAUSTED: u32 = 5;
-
-/// Whether the source's budget would refuse a packet. Nothing is spent: this keeps a source over
-/// its limit from making the router remember new flows.
-#[inline(always)]
-fn exhausted(bucket: u32, policy: &Policy, now: u64) -> bool {
-    let Some(state) = maps::source_state(bucket) else {
-        return true;
-    };
-    charge::quote(charge::budget_of(state), &policy.limits, now, 0).is_err()
-}
 
 /// Looks up the lease of `source` for `port` of `node`. Not part of an established flow's path,
 /// and a global function in the kernel too, which the verifier walks once.
@@ -233,9 +217,6 @@ fn look_up(source: &Address, node: &Address, port: u16, now: u64, grant: &mut Gr
     grant.expires_ns = found.lease.expires_ns;
     grant.policy = found.lease.policy;
     grant.bucket = bucket(source, &found);
-    if grant.way != OUTWARD && exhausted(grant.bucket, policy, now) {
-        return EXHAUSTED;
-    }
     if grant.way != ROUTER {
         grant.node = node_of(node);
     }
@@ -252,9 +233,9 @@ fn resolve(
     side: Side,
 ) -> Verdict<(Admitted, &'static Grant)> {
     let (none, way) = match side {
-        Side::Wan => (Reason::NoLease, INWARD),
+        Side::Wan => (Reason::NoLease, LLN),
         Side::Router => (Reason::NoLease, ROUTER),
-        Side::Lln => (Reason::NotAdmitted, OUTWARD),
+        Side::Lln => (Reason::NotAdmitted, LLN),
     };
     let Some(case) = maps::case() else { return Err(none.into()) };
     case.grant = Grant { way, expires_ns: 0, policy: 0, slot: 0, bucket: 0, node: 0 };
@@ -268,7 +249,6 @@ fn resolve(
         EXPIRED => Reason::LeaseExpired,
         NODE_DENIED => Reason::NodeDenied,
         PORT_DENIED => Reason::PortDenied,
-        EXHAUSTED => Reason::SourcePackets,
         _ => return Err(none.into()),
     };
     Err(Refusal { reason: reason as u32, slot: grant.slot })
@@ -333,6 +313,10 @@ pub(crate) fn associate(frame: &XdpFrame, key: &AssociationKey, side: Side) -> V
                 renew(state.as_ptr(), grant, generation);
                 state.as_ptr()
             } else {
+                if side == Side::Wan {
+                    // a source over its limit does not make the router remember new flows
+                    charge::affords(&admitted, 0)?;
+                }
                 let Some(state) = flows::claim(tag) else {
                     return Err(admitted.refuse(Reason::Unproven));
                 };

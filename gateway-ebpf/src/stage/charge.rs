@@ -1,10 +1,7 @@
 //! Is there budget left: the source's, the node's, the LLN's?
 #![expect(unsafe_code, reason = "budgets are shared memory")]
 use super::admit::Admitted;
-use crate::{
-    atomic, kernel, maps, settings,
-    settle::{Refusal, Verdict},
-};
+use crate::{atomic, kernel, maps, settings, settle::Verdict};
 use gateway_common::{
     abi::{Budget, NodeState, SourceState},
     decide::{
@@ -57,19 +54,14 @@ extern "C" fn charge_spend(
 }
 
 /// What a packet would leave of a budget.
-pub(crate) struct Quote {
+struct Quote {
     old: u64,
     next: u64,
 }
 
 /// Whether a budget has a packet of `length` bytes left. Nothing is spent.
 #[inline(always)]
-pub(crate) fn quote(
-    budget: *mut Budget,
-    limits: &Limits,
-    now: u64,
-    length: u16,
-) -> Result<Quote, Exhausted> {
+fn quote(budget: *mut Budget, limits: &Limits, now: u64, length: u16) -> Result<Quote, Exhausted> {
     // SAFETY: callers pass a live map value; only the fields' addresses are taken.
     let (due, spent) = unsafe { (&raw const (*budget).due, &raw const (*budget).spent_ns) };
     // SAFETY: an aligned word of a map value, read in one piece.
@@ -98,13 +90,15 @@ fn take(budget: *mut Budget, quote: &Quote, now: u64) -> bool {
 const SOURCE: u32 = 0;
 const NODE: u32 = 1;
 const LLN: u32 = 2;
+/// The source's, of which nothing is spent.
+const SOURCE_ASKED: u32 = 3;
 
 /// The reasons for refusals: packets, bytes.
 #[inline(always)]
 const fn reason(whose: u32, exhausted: Exhausted) -> Reason {
     match (whose, exhausted) {
-        (SOURCE, Exhausted::Packets) => Reason::SourcePackets,
-        (SOURCE, Exhausted::Bytes) => Reason::SourceBytes,
+        (SOURCE | SOURCE_ASKED, Exhausted::Packets) => Reason::SourcePackets,
+        (SOURCE | SOURCE_ASKED, Exhausted::Bytes) => Reason::SourceBytes,
         (NODE, Exhausted::Packets) => Reason::NodePackets,
         (NODE, Exhausted::Bytes) => Reason::NodeBytes,
         (_, Exhausted::Packets) => Reason::LlnPackets,
@@ -163,32 +157,27 @@ const NO_BYTES: u32 = 2;
 #[unsafe(no_mangle)]
 #[inline(never)]
 extern "C" fn charge_budget(whose: u32, slot: u32, policy: u32, now: u64, length: u32) -> u32 {
-    let length = length as u16;
-    match whose {
-        SOURCE => {
+    let (budget, limits) = match whose {
+        SOURCE | SOURCE_ASKED => {
             let (Some(source), Some(policy)) = (maps::source_state(slot), maps::policy(policy))
             else {
                 return NO_PACKETS;
             };
-            again(budget_of(source), &policy.limits, now, length)
+            (budget_of(source), policy.limits)
         }
         NODE => {
             let Some(node) = maps::node(slot) else { return NO_PACKETS };
-            again(budget_of_node(node), &settings::node(), now, length)
+            (budget_of_node(node), settings::node())
         }
         _ => {
             let Some(lln) = maps::lln() else { return NO_PACKETS };
-            again(lln, &settings::lln(), now, length)
+            (lln, settings::lln())
         }
-    }
-}
-
-#[inline(always)]
-fn again(budget: *mut Budget, limits: &Limits, now: u64, length: u16) -> u32 {
+    };
     let mut i = 0;
     while i < TRIES {
-        match quote(budget, limits, now, length) {
-            Ok(quote) if take(budget, &quote, now) => return TAKEN,
+        match quote(budget, &limits, now, length as u16) {
+            Ok(quote) if whose == SOURCE_ASKED || take(budget, &quote, now) => return TAKEN,
             Ok(_) => {}
             Err(Exhausted::Packets) => return NO_PACKETS,
             Err(Exhausted::Bytes) => return NO_BYTES,
@@ -236,24 +225,48 @@ impl Account {
     #[inline(always)]
     pub(crate) fn charge(&self, admitted: &Admitted, length: u16) -> Verdict<()> {
         self.spend(admitted, length)
-            .and_then(|()| radio(admitted.node, length, admitted.now))
+            .and_then(|()| Self::radio(admitted, length))
             .map_err(|reason| admitted.refuse(reason))
+    }
+
+    #[inline(always)]
+    fn radio(admitted: &Admitted, length: u16) -> Result<(), Reason> {
+        let (Some(node), Some(lln)) = (maps::node(admitted.node), maps::lln()) else {
+            return Err(Reason::NodePackets);
+        };
+        let item = Item { slot: admitted.node, policy: 0, now: admitted.now, length };
+        one(NODE, budget_of_node(node), &settings::node(), item)?;
+        one(LLN, lln, &settings::lln(), item)
     }
 }
 
 /// Counts what passes on the source's and the node's account.
 #[inline(always)]
-pub(crate) fn passed(admitted: &Admitted, length: u16) {
-    count_source(admitted, length);
-    count(maps::node_passed(admitted.node), length);
-    if let Some(node) = maps::node(admitted.node) {
+pub(crate) fn count(slot: u32, node: u32, now: u64, length: u16) {
+    count_source(slot, now, length);
+    add(maps::node_passed(node), length);
+    if let Some(node) = maps::node(node) {
         // SAFETY: a word of a live map value.
-        unsafe { atomic::refresh(&raw mut (*node).last_seen_ns, admitted.now) };
+        unsafe { atomic::refresh(&raw mut (*node).last_seen_ns, now) };
     }
 }
 
+/// [`count`] for the general path.
 #[inline(always)]
-pub(crate) fn budget_of(source: *mut SourceState) -> *mut Budget {
+pub(crate) fn passed(admitted: &Admitted, length: u16) {
+    charge_count(admitted.slot, admitted.node, admitted.now, length.into());
+}
+
+/// A global function in the kernel too, as [`charge_budget`].
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn charge_count(slot: u32, node: u32, now: u64, length: u32) -> u32 {
+    count(slot, node, now, length as u16);
+    0
+}
+
+#[inline(always)]
+fn budget_of(source: *mut SourceState) -> *mut Budget {
     // SAFETY: callers pass a live map value; only the field's address is taken.
     unsafe { &raw mut (*source).budget }
 }
@@ -265,16 +278,16 @@ fn budget_of_node(node: *mut NodeState) -> *mut Budget {
 }
 
 #[inline(always)]
-fn count_source(admitted: &Admitted, length: u16) {
-    count(maps::source_passed(admitted.slot), length);
-    if let Some(source) = maps::source_state(admitted.slot) {
+fn count_source(slot: u32, now: u64, length: u16) {
+    add(maps::source_passed(slot), length);
+    if let Some(source) = maps::source_state(slot) {
         // SAFETY: a word of a live map value.
-        unsafe { atomic::refresh(&raw mut (*source).last_seen_ns, admitted.now) };
+        unsafe { atomic::refresh(&raw mut (*source).last_seen_ns, now) };
     }
 }
 
 #[inline(always)]
-fn count(counter: Option<*mut Counter>, length: u16) {
+fn add(counter: Option<*mut Counter>, length: u16) {
     // SAFETY: this CPU's own counter.
     if let Some(counter) = counter.map(|counter| unsafe { &mut *counter }) {
         counter.packets = counter.packets.wrapping_add(1);
@@ -285,38 +298,17 @@ fn count(counter: Option<*mut Counter>, length: u16) {
 /// Whether the source's budget suffices, for the general path. Nothing is spent.
 #[inline(always)]
 pub(crate) fn affords(admitted: &Admitted, length: u16) -> Verdict<()> {
-    match charge_ask(admitted, length.into()) {
-        CHARGED => Ok(()),
-        word => Err(Refusal::from_word(word)),
-    }
-}
-
-/// What [`charge_ask`] returns for a packet without objection; else a refusal's word.
-const CHARGED: u64 = 0;
-
-/// A global function in the kernel too, which the verifier walks once.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn charge_ask(admitted: *const Admitted, length: u32) -> u64 {
-    // SAFETY: the caller's own, or null as far as the verifier knows.
-    let Some(admitted) = (unsafe { admitted.as_ref() }) else {
-        return Refusal::from(Reason::SourcePackets).to_word();
-    };
-    match Account::of(admitted, length as u16) {
-        Ok(_) => CHARGED,
-        Err(refusal) => refusal.to_word(),
-    }
+    let Admitted { bucket: slot, policy, now, .. } = *admitted;
+    called(SOURCE_ASKED, Item { slot, policy, now, length })
+        .map_err(|reason| admitted.refuse(reason))
 }
 
 /// Charges source, node and LLN, for the general path.
 #[inline(always)]
 pub(crate) fn charge(admitted: &Admitted, length: u16) -> Verdict<()> {
     let Admitted { bucket, node, policy, now, .. } = *admitted;
-    let source = Item { slot: bucket, policy, now, length };
-    let node = Item { slot: node, ..source };
-    called(SOURCE, source)
-        .and_then(|()| called(NODE, node))
-        .and_then(|()| called(LLN, node))
+    called(SOURCE, Item { slot: bucket, policy, now, length })
+        .and_then(|()| radio(node, length, now))
         .map_err(|reason| admitted.refuse(reason))
 }
 
@@ -325,17 +317,14 @@ pub(crate) fn charge(admitted: &Admitted, length: u16) -> Verdict<()> {
 pub(crate) fn to_router(admitted: &Admitted, length: u16) -> Verdict<()> {
     let Admitted { bucket: slot, policy, now, .. } = *admitted;
     called(SOURCE, Item { slot, policy, now, length }).map_err(|reason| admitted.refuse(reason))?;
-    count_source(admitted, length);
+    count_source(admitted.slot, now, length);
     Ok(())
 }
 
-/// Spends what the radio can take.
+/// Charges what the radio can take, for the general path.
 #[inline(always)]
-pub(crate) fn radio(slot: u32, length: u16, now: u64) -> Result<(), Reason> {
-    let (Some(node), Some(lln)) = (maps::node(slot), maps::lln()) else {
-        return Err(Reason::NodePackets);
-    };
-    let item = Item { slot, policy: 0, now, length };
-    one(NODE, budget_of_node(node), &settings::node(), item)?;
-    one(LLN, lln, &settings::lln(), item)
+pub(crate) fn radio(node: u32, length: u16, now: u64) -> Result<(), Reason> {
+    let item = Item { slot: node, policy: 0, now, length };
+    called(NODE, item)?;
+    called(LLN, item)
 }
