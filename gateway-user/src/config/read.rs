@@ -11,6 +11,7 @@ use core::ops::RangeInclusive;
 use gateway_common::{
     abi::{self, settings},
     decide::rate::{Limits, Rate},
+    wire::Address,
 };
 use ipnet::IpNet;
 use std::{
@@ -120,6 +121,10 @@ fn prefixes(key: &str, texts: &[String]) -> Result<Vec<IpNet>, Fault> {
         let prefix = prefix::unicast(text).map_err(fault)?;
         if prefix.prefix_len() == 0 {
             let allowed = "is every address, the router's own traffic too: name the LLN's prefix";
+            return Err(fault(Invalid::text(text, allowed)));
+        }
+        if Address::from(prefix.addr()).is_link_scoped() {
+            let allowed = "is link-local, which no router forwards: name the prefix that is routed";
             return Err(fault(Invalid::text(text, allowed)));
         }
         Ok(prefix)
