@@ -3,13 +3,12 @@ use super::{Context, connections, show};
 use crate::{
     dataplane::{
         Maps,
-        attach::{Mode, Role},
+        attach::{self, Mode, Role},
         cookies, table,
     },
     observe::count::{self, Counts},
 };
 use gateway_common::abi::{Settings, settings::replay_mode};
-use gateway_common::wire::Prefix;
 use serde_json::{Value, json};
 use std::net::IpAddr;
 
@@ -40,6 +39,13 @@ pub(super) fn run(context: &Context) -> anyhow::Result<()> {
         ),
         ("state", pins.directory().display().to_string()),
     ];
+    for counts in counts.iter().filter(|counts| !attach::is_present(&counts.interface)) {
+        text.push_str(&format!(
+            "{} is not filtered: the interface that was is gone; SIGHUP to the agent or `gateway \
+             run` filters the one of that name\n",
+            counts.name()
+        ));
+    }
     text.push('\n');
     for (name, value) in lines {
         text.push_str(&format!("{name:<18}{value}\n"));
@@ -67,11 +73,16 @@ fn side(counts: &Counts) -> &'static str {
     Role::from_number(counts.interface.role).map_or("unknown", Role::program)
 }
 
+fn mode(counts: &Counts) -> &'static str {
+    let attached = attach::is_present(&counts.interface);
+    if attached { Mode::name_of(counts.interface.mode) } else { "not attached" }
+}
+
 fn row(counts: &Counts) -> Vec<String> {
     vec![
         counts.name(),
         side(counts).to_owned(),
-        Mode::name_of(counts.interface.mode).to_owned(),
+        mode(counts).to_owned(),
         counts.passed.checked.packets.to_string(),
         counts.dropped().packets.to_string(),
         counts.passed.untouched.packets.to_string(),
@@ -85,6 +96,7 @@ fn interface(counts: &Counts) -> Value {
         "ifindex": counts.interface.ifindex,
         "role": side(counts),
         "mode": Mode::name_of(counts.interface.mode),
+        "attached": attach::is_present(&counts.interface),
         "raw_ip": counts.interface.raw_ip != 0,
         "passed": counter(counts.passed.checked),
         "dropped": counter(counts.dropped()),
@@ -93,15 +105,7 @@ fn interface(counts: &Counts) -> Value {
 }
 
 fn prefixes(settings: &Settings) -> Vec<String> {
-    let used = settings.lln_prefixes.iter().filter(|prefix| **prefix != Prefix::NONE);
-    used.filter_map(|prefix| {
-        table::net_of(&gateway_common::abi::PrefixKey {
-            address: prefix.address,
-            length: prefix.length().into(),
-        })
-    })
-    .map(|net| net.to_string())
-    .collect()
+    table::lln(settings).iter().map(ToString::to_string).collect()
 }
 
 fn ports(ports: &[u16]) -> String {

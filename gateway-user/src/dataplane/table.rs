@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 pub use super::{
     grant::Grant,
-    net::{net_of, on_128_bits},
+    net::{lln, net_of, on_128_bits},
 };
 
 /// What a [`Grants::sync`] changed.
