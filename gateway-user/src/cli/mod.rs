@@ -22,6 +22,7 @@ use crate::{
     control,
     dataplane::{self, Maps, Pins},
 };
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 use std::{
@@ -72,8 +73,14 @@ enum Command {
     /// TLS connections that are mapped to nodes, and what became of earlier ones
     Connections(connections::Connections),
     /// Drops as they happen, sampled
+    ///
+    /// The kernel reports at most ten a second of each reason and CPU, so a flood of one kind does
+    /// not hide the others. One reader at a time gets each event.
     Events(events::Events),
     /// What would become of a packet, and at which stage
+    ///
+    /// Runs it through the program that filters, against a copy of its present state. The state
+    /// itself is left untouched.
     Explain(explain::Explain),
     /// The configuration: check a file, or write one with every default
     #[command(subcommand)]
@@ -128,7 +135,7 @@ fn write(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Gone.into()),
-        result => Ok(result?),
+        result => result.context("cannot write to standard output"),
     }
 }
 

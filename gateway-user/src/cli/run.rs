@@ -7,7 +7,7 @@ use crate::{
 };
 use clap::Args;
 use serde_json::json;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 
 #[derive(Debug, Args)]
@@ -49,7 +49,8 @@ fn log(config: &Config) {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // a second subscriber can only mean that one is there already
     let _ = match config.log.format {
-        Format::Text => log.with_target(false).try_init(),
+        // colours are for people: a file or the journal would keep their codes
+        Format::Text => log.with_target(false).with_ansi(io::stderr().is_terminal()).try_init(),
         Format::Json => log.json().try_init(),
     };
 }
