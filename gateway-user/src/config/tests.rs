@@ -101,6 +101,11 @@ fn a_wrong_value_names_line_key_and_what_is_allowed() {
             "2: lln.prefixes[0] = \"fe80::/10\": is link-local, which no router forwards: name the \
              prefix that is routed",
         ),
+        (
+            "[lln]\nprefixes = [\"2001:db8::/32\", \"fe00::/8\"]",
+            "2: lln.prefixes[1] = \"fe00::/8\": is link-local, which no router forwards: name the \
+             prefix that is routed",
+        ),
         ("[lln]\nmax_datagram = -1", "2: lln.max_datagram = -1: expected 128 to 1500"),
         (
             "[lln]\ndtls_ports = [1,2,3,4,5,6,7,8,9]",

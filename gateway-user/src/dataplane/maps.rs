@@ -41,12 +41,8 @@ pub fn named(name: &'static str) -> impl Fn(MapError) -> Error {
 
 /// Settings of another size are those of another version.
 fn layout(error: Error, pins: &Pins) -> Error {
-    match error {
-        Error::Map { source: MapError::InvalidValueSize { .. }, .. } => {
-            Error::Layout(pins.directory().to_owned())
-        }
-        other => other,
-    }
+    let other = matches!(error, Error::Map { source: MapError::InvalidValueSize { .. }, .. });
+    if other { Error::Layout(pins.directory().to_owned()) } else { error }
 }
 
 impl Maps {
