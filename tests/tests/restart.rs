@@ -341,6 +341,23 @@ fn an_agent_that_took_over_does_not_hold_the_filter_against_detach() -> Result<(
 }
 
 #[test]
+fn a_renamed_interface_keeps_its_filter() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    let renaming = ["link set wan0 down", "link set wan0 name uplink", "link set uplink up"];
+    lab.router.ip(&renaming.map(String::from))?;
+    let status = scene.gateway.json(&["status"])?;
+    assert_eq!(status["interfaces"][0]["attached"], true, "{status}");
+    scene.gateway.kill();
+    scene.gateway.configure(&format!("{EVERYDAY}{ROOMY}").replace("wan0", "uplink"))?;
+    scene.gateway.run()?;
+    assert!(scene.gateway.bpffs().join("links/uplink").exists());
+    assert!(!scene.gateway.bpffs().join("links/wan0").exists());
+    scene.ends(ATTACKER, 1, "no_lease")
+}
+
+#[test]
 fn an_interface_with_someone_elses_program_is_left_alone() -> Result<()> {
     need::root_and_tools(&["xdp-filter"]);
     let lab = Lab::new()?;

@@ -106,8 +106,9 @@ fn bring_up(
         let constants = Settings { interface: *place, raw_ip: u32::from(link.raw_ip), ..settings };
         let mut object = object::load(object::OBJECT, &constants, &plan.capacity, Some(&home))?;
         let program = object::verify(&mut object, role.program())?;
+        follow(pins, &before, link)?;
         let attached = attach(pins, program, link, *role, plan.mode)?;
-        describe(&maps, *place, link, &attached, mode_of(&before, &link.name))?;
+        describe(&maps, *place, link, &attached, mode_of(&before, link.ifindex))?;
         running.attached.push(attached);
         running.objects.push(object);
     }
@@ -121,9 +122,9 @@ fn bring_up(
 }
 
 /// The mode that an interface was attached in, as its number.
-fn mode_of(interfaces: &[(u32, Interface)], name: &str) -> u32 {
+fn mode_of(interfaces: &[(u32, Interface)], ifindex: u32) -> u32 {
     let mut all = interfaces.iter().map(|(_, interface)| interface);
-    all.find(|interface| name_of(interface) == name).map_or(0, |interface| interface.mode)
+    all.find(|interface| interface.ifindex == ifindex).map_or(0, |interface| interface.mode)
 }
 
 /// Where the maps are made or found, and with which secret.
@@ -198,10 +199,11 @@ pub fn name_of(interface: &Interface) -> String {
     String::from_utf8_lossy(interface.name.get(..end).unwrap_or_default()).into_owned()
 }
 
-/// Whether an interface is still the one that the filter was attached to: one that went away and
-/// came back, under the same name, is another.
+/// Whether an interface is still the one that the filter was attached to, whatever its name is
+/// now: one that went away and came back is another.
 pub fn is_present(interface: &Interface) -> bool {
-    links::find(&name_of(interface)).is_ok_and(|link| link.ifindex == interface.ifindex)
+    let all = nix::net::if_::if_nameindex();
+    all.is_ok_and(|all| all.iter().any(|link| link.index() == interface.ifindex))
 }
 
 /// Writes down what an interface is; `kept` is the mode of a link that was there.
@@ -219,6 +221,25 @@ fn describe(maps: &Maps, place: u32, link: &Link, attached: &Attached, kept: u32
     };
     let mut table = maps.table::<Interface>("INTERFACES")?;
     table.set(place, Plain(interface), 0).map_err(named("INTERFACES"))
+}
+
+/// Gives the pins of an interface that was renamed its new name: the link is still there.
+fn follow(pins: &Pins, before: &[(u32, Interface)], link: &Link) -> Result<()> {
+    let mut all = before.iter().map(|(_, interface)| interface);
+    let Some(old) = all.find(|old| old.ifindex == link.ifindex).map(name_of) else {
+        return Ok(());
+    };
+    if pins.link(&link.name).exists() {
+        return Ok(());
+    }
+    for (from, to) in
+        [(pins.link(&old), pins.link(&link.name)), (pins.program(&old), pins.program(&link.name))]
+    {
+        if from.exists() {
+            fs::rename(&from, &to).map_err(|source| pin_error(&to, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the program on the interface's pinned link, or on a new one.
