@@ -271,3 +271,22 @@ fn an_interface_that_comes_back_is_filtered_again() -> Result<()> {
     let client = coap::Client::new(&lab.backend, Flavour::OpenSsl, &psk).timeout(SOON);
     client.get(NODE.into(), "time").map(drop)
 }
+
+#[test]
+fn status_names_an_interface_that_went_away_and_came_back() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let gateway = Gateway::start(&lab.router, EVERYDAY)?;
+    for name in ["wan0", "lln0"] {
+        assert_eq!(status(&gateway, name)?["attached"], true, "{name}");
+    }
+    lab.router.run(&["ip", "link", "del", "wan0"])?;
+    lab.router.run(&["ip", "link", "add", "wan0", "type", "veth", "peer", "name", "wan1"])?;
+    assert_eq!(status(&gateway, "wan0")?["attached"], false);
+    assert_eq!(status(&gateway, "lln0")?["attached"], true);
+    let said = gateway.text(&["status"])?;
+    assert!(said.contains("wan0 is not filtered"), "{said}");
+    gateway.run_once()?;
+    assert_eq!(status(&gateway, "wan0")?["attached"], true);
+    Ok(())
+}

@@ -209,6 +209,8 @@ fn another_capacity_keeps_the_allow_list_and_lets_nothing_through() -> Result<()
     scene.passes(2)?;
     scene.ends(BACKEND, 2, "replayed")?;
     scene.ends(ATTACKER, 1, "no_lease")?;
+    let status = scene.gateway.json(&["status"])?;
+    assert_ne!(status["interfaces"][0]["mode"], "unknown", "links keep their modes");
     // the new maps are where everyone looks for them
     scene.gateway.forbid(BACKEND)?;
     scene.ends(BACKEND, 3, "no_lease")?;
@@ -362,6 +364,39 @@ fn detach_leaves_nothing_behind() -> Result<()> {
 }
 
 #[test]
+fn an_agent_that_took_over_does_not_hold_the_filter_against_detach() -> Result<()> {
+    need::root_and_tools(&["bpftool"]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    scene.gateway.kill();
+    scene.gateway.run()?;
+    scene.gateway.text(&["detach"])?;
+    for interface in ["wan0", "lln0"] {
+        assert!(until(SOON, || attached(&lab, interface).is_ok_and(|id| id.is_none())));
+    }
+    scene.wire.send(&record(ATTACKER, 1))?;
+    assert!(until(SOON, || scene.arrived(ATTACKER) == 1), "nothing filters any more");
+    Ok(())
+}
+
+#[test]
+fn a_renamed_interface_keeps_its_filter() -> Result<()> {
+    need::root_and_tools(&[]);
+    let lab = Lab::new()?;
+    let mut scene = Scene::new(&lab)?;
+    let renaming = ["link set wan0 down", "link set wan0 name uplink", "link set uplink up"];
+    lab.router.ip(&renaming.map(String::from))?;
+    let status = scene.gateway.json(&["status"])?;
+    assert_eq!(status["interfaces"][0]["attached"], true, "{status}");
+    scene.gateway.kill();
+    scene.gateway.configure(&format!("{EVERYDAY}{ROOMY}").replace("wan0", "uplink"))?;
+    scene.gateway.run()?;
+    assert!(scene.gateway.bpffs().join("links/uplink").exists());
+    assert!(!scene.gateway.bpffs().join("links/wan0").exists());
+    scene.ends(ATTACKER, 1, "no_lease")
+}
+
+#[test]
 fn an_interface_with_someone_elses_program_is_left_alone() -> Result<()> {
     need::root_and_tools(&["xdp-filter"]);
     let lab = Lab::new()?;
@@ -374,6 +409,7 @@ fn an_interface_with_someone_elses_program_is_left_alone() -> Result<()> {
         assert!(said.contains(word), "no {word:?} in: {said}");
     }
     assert_eq!(attached(&lab, "wan0")?, theirs);
+    assert!(!gateway.bpffs().exists(), "maps without a filter stay behind");
     lab.router.run(&["xdp-filter", "unload", "wan0"])?;
     gateway.run_once()?;
     Ok(())

@@ -5,12 +5,15 @@ use crate::{
     allow::{self, Change, Entry, List},
     config::{
         Config, prefix,
+        read::{BYTE_BURST_MAX, PACKET_BURST},
         units::{self, PerSecond, Throttle},
     },
-    dataplane::{self, Maps, Pins},
+    dataplane::{self, Maps, Pins, table},
 };
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use core::ops::RangeInclusive;
+use gateway_common::wire::Address;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 use std::{
@@ -105,12 +108,21 @@ fn in_force(running: bool) -> &'static str {
     if running { "in force" } else { "in force as soon as the gateway runs" }
 }
 
-/// Bursts and rates that were given, as the file has them.
-fn throttle(rate: Option<PerSecond>, burst: Option<u64>, least: u64) -> Option<Throttle> {
+/// The same as [`PACKET_BURST`] says.
+const PACKET_BURST_MAX: u64 = PACKET_BURST.end().unsigned_abs();
+
+/// Bursts and rates that were given, as the file has them; `possible` are its bursts.
+fn throttle(
+    rate: Option<PerSecond>,
+    burst: Option<u64>,
+    possible: RangeInclusive<u64>,
+) -> Option<Throttle> {
     let rate = rate?;
     let usual = match rate {
-        PerSecond::Unlimited => least,
-        PerSecond::Limited(units) => units.saturating_mul(2).max(least),
+        PerSecond::Unlimited => *possible.start(),
+        PerSecond::Limited(units) => {
+            units.saturating_mul(2).clamp(*possible.start(), *possible.end())
+        }
     };
     Some(Throttle { rate, burst: burst.unwrap_or(usual) })
 }
@@ -136,8 +148,8 @@ impl Add {
             source: self.source,
             nodes: self.nodes,
             ports: self.ports,
-            packets: throttle(self.rate, self.burst, 1),
-            bytes: throttle(self.bytes, self.byte_burst, 1500),
+            packets: throttle(self.rate, self.burst, 1..=PACKET_BURST_MAX),
+            bytes: throttle(self.bytes, self.byte_burst, 1500..=BYTE_BURST_MAX),
             expires: self.lasting.map(|lasting| SystemTime::now() + lasting),
             lasting: self.lasting,
             comment: self.comment,
@@ -156,7 +168,7 @@ impl Add {
                 config.lln.mapped_ports
             );
         }
-        let lln = &config.lln.prefixes;
+        let lln = lln(config);
         let outside = |node: &&IpNet| !lln.is_empty() && !lln.iter().any(|net| net.contains(*node));
         if let Some(node) = self.nodes.iter().find(outside) {
             let prefixes: Vec<String> = lln.iter().map(ToString::to_string).collect();
@@ -165,8 +177,26 @@ impl Add {
         if lln.iter().any(|net| net.contains(&self.source)) {
             bail!("{} is in the LLN itself: back-ends are outside", sources::name(&self.source));
         }
+        if Address::from(self.source.addr()).is_link_scoped() && self.source.prefix_len() > 0 {
+            let name = sources::name(&self.source);
+            bail!("{name} is link-local: no packet from there comes through a router");
+        }
+        if self.lasting.is_some_and(|lasting| lasting.is_zero()) {
+            bail!(
+                "--for 0s: expected a time such as 1h; `gateway allow remove` withdraws an entry"
+            );
+        }
         Ok(())
     }
+}
+
+/// The LLN's prefixes as far as they are known: the configuration's, else the running filter's.
+fn lln(config: &Config) -> Vec<IpNet> {
+    if !config.lln.prefixes.is_empty() {
+        return config.lln.prefixes.clone();
+    }
+    let live = Maps::open(&Pins::new(&config.state.bpffs)).and_then(|maps| maps.settings());
+    live.map_or_else(|_| Vec::new(), |settings| table::lln(&settings))
 }
 
 impl Remove {

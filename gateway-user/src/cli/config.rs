@@ -2,7 +2,7 @@
 use super::{Context, write};
 use crate::{
     auth::{https::Prepared, psk},
-    config::{self, mapper::Mapper},
+    config::{self, Config, mapper::Mapper},
 };
 use anyhow::Context as _;
 use clap::Subcommand;
@@ -36,15 +36,14 @@ pub(super) enum ConfigCommand {
 impl ConfigCommand {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         match self {
+            Self::Default if context.json => show(&Config::default()),
             Self::Default => write(&config::documented()),
-            Self::Show => {
-                write(&format!("{}\n", serde_json::to_string_pretty(&context.config()?)?))
-            }
+            Self::Show => show(&context.config()?),
             Self::Check { file, interfaces, certificates } => {
                 let file = file.or_else(|| context.file()).with_context(|| {
                     format!("no file to check: {} does not exist, name one", config::PATH)
                 })?;
-                let config = config::Config::load(&file)?;
+                let config = Config::load(&file)?;
                 if interfaces {
                     config::check_interfaces(&config)?;
                 }
@@ -55,10 +54,11 @@ impl ConfigCommand {
                 let list = crate::allow::List::load(&config.state.allow)?;
                 let records = largest_records(&config.mapper);
                 let text = format!(
-                    "{}: good; {}: {} entries\n{}",
+                    "{}: good; {}: {} entries\n{}{}",
                     file.display(),
                     config.state.allow.display(),
                     list.entries().len(),
+                    unnamed(&config),
                     records.iter().map(|(node, most)| said(node, *most)).collect::<String>(),
                 );
                 context.print(
@@ -72,6 +72,20 @@ impl ConfigCommand {
             }
         }
     }
+}
+
+/// What `gateway run` needs besides the file.
+fn unnamed(config: &Config) -> String {
+    let sides = [("wan", &config.interfaces.wan), ("lln", &config.interfaces.lln)];
+    let missing = sides.into_iter().filter(|(_, names)| names.is_empty());
+    missing
+        .map(|(key, _)| format!("interfaces.{key} names none: `gateway run` needs --{key} then\n"))
+        .collect()
+}
+
+/// As JSON, in the order of the file.
+fn show(config: &Config) -> anyhow::Result<()> {
+    write(&format!("{}\n", serde_json::to_string_pretty(config)?))
 }
 
 /// Bytes of the largest record for nodes without an entry, and for each that has one.

@@ -8,18 +8,17 @@ use crate::{
         event::{self, Drop, Stream},
     },
 };
-use anyhow::Context as _;
+use anyhow::Error;
 use clap::Args;
 use gateway_common::{abi::Interface, decide::Reason};
+use pcap_file::PcapError;
 use serde_json::json;
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
-/// Drops as they happen. The kernel reports at most ten a second of each reason and CPU, so a
-/// flood of one kind does not hide the others. One reader at a time gets each event.
 #[derive(Debug, Args)]
 pub(super) struct Events {
     /// Also write the packets to a file for Wireshark, with the reasons as comments
@@ -53,8 +52,7 @@ impl Events {
         let mut stream = Stream::open(&maps)?;
         let mut capture = match &self.pcapng {
             Some(path) => {
-                let failed = || format!("cannot write {}", path.display());
-                Some(Capture::create(path, &interfaces).with_context(failed)?)
+                Some(Capture::create(path, &interfaces).map_err(|error| unwritten(path, error))?)
             }
             None => None,
         };
@@ -68,14 +66,21 @@ impl Events {
             if !self.reasons.is_empty() && !self.reasons.contains(&drop.reason) {
                 continue;
             }
-            if let Some(capture) = &mut capture {
-                capture.write(&drop)?;
+            if let (Some(capture), Some(path)) = (&mut capture, &self.pcapng) {
+                capture.write(&drop).map_err(|error| unwritten(path, error))?;
             }
             print(context, &drop, &interfaces)?;
             left -= 1;
         }
         Ok(())
     }
+}
+
+/// Without the library's words for an error of the system, which speak of reading.
+fn unwritten(path: &Path, error: PcapError) -> Error {
+    let cause =
+        if let PcapError::IoError(cause) = error { Error::new(cause) } else { Error::new(error) };
+    cause.context(format!("cannot write {}", path.display()))
 }
 
 fn print(context: &Context, drop: &Drop, interfaces: &[(u32, Interface)]) -> anyhow::Result<()> {

@@ -1,28 +1,26 @@
 //! `gateway explain`: what would become of a packet, asked of the program itself.
-use super::{Context, write};
+use super::Context;
 use crate::{
     dataplane::{
         Maps,
         attach::{self, Role},
         replica::{Replica, Verdict},
     },
-    observe::event,
+    observe::{
+        event::{self, Headers},
+        packets::{LARGEST, Packet, Packets},
+    },
 };
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use etherparse::PacketBuilder;
-use gateway_common::abi::Interface;
-use pcap_file::pcapng::PcapNgReader;
-use serde_json::{Value, json};
-use std::{
-    fs::File,
-    io::{Read as _, Seek as _},
-    net::IpAddr,
-    path::{Path, PathBuf},
+use gateway_common::{
+    abi::{Interface, Settings},
+    wire::parse::Link,
 };
+use serde_json::{Value, json};
+use std::{net::IpAddr, path::PathBuf};
 
-/// What would become of a packet, and at which stage: runs it through the program that filters,
-/// against a copy of its present state. The state itself is left untouched.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// Source address
@@ -49,12 +47,13 @@ pub(super) struct Explain {
     #[arg(long, default_value_t = 23)]
     content_type: u8,
     /// Bytes of payload
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(..=65_000))]
     size: u16,
-    /// Every packet of this capture instead (pcap or pcapng), one after the other
+    /// Every packet of this capture instead (pcap or pcapng; Ethernet, raw IP or Linux cooked), one
+    /// after the other
     #[arg(long, value_name = "FILE", conflicts_with = "source")]
     pcap: Option<PathBuf>,
-    /// The interface that it arrives on [default: the first on the side that the source is on]
+    /// The interface that it arrives on [default: the first on the side that its source is on]
     #[arg(long, value_name = "NAME")]
     interface: Option<String>,
 }
@@ -74,50 +73,20 @@ enum Carries {
 impl Explain {
     pub(super) fn run(self, context: &Context) -> anyhow::Result<()> {
         let live = context.maps()?;
-        let (place, interface) = self.interface(&live)?;
-        let role = Role::from_number(interface.role).context("an interface without a side")?;
-        let frames = match &self.pcap {
-            Some(path) => read(path).with_context(|| format!("cannot read {}", path.display()))?,
-            None => vec![self.frame(interface.raw_ip != 0)?],
+        let mut run = Run::new(&live, self.interface.as_deref())?;
+        let Some(path) = &self.pcap else {
+            let frame = self.frame()?;
+            return run.explain(context, &Packet { number: 1, captured: frame.len(), frame });
         };
-        let mut replica = Replica::of(&live, place, interface.raw_ip != 0)?;
-        for (number, frame) in frames.iter().enumerate() {
-            let verdict = replica.run(role, frame)?;
-            let headers = event::headers(frame, frame.len(), event::link_of(&interface));
-            let what =
-                headers.as_ref().map_or_else(|| String::from("no IP packet"), ToString::to_string);
-            let text = format!("{what}\n  {}\n", sentence(&verdict, &attach::name_of(&interface)));
-            let mut value = value(&verdict, &attach::name_of(&interface));
-            if let Some(object) = value.as_object_mut() {
-                object.insert("packet".into(), headers.map_or(Value::Null, |h| h.json()));
-                object.insert("number".into(), json!(number + 1));
-            }
-            if context.json { write(&format!("{value}\n"))? } else { write(&text)? }
+        let named = || path.display().to_string();
+        for packet in Packets::open(path).with_context(named)? {
+            run.explain(context, &packet.with_context(named)?)?;
         }
         Ok(())
     }
 
-    fn interface(&self, live: &Maps) -> anyhow::Result<(u32, Interface)> {
-        let all = live.interfaces()?;
-        let names = || {
-            let names: Vec<String> = all.iter().map(|(_, i)| attach::name_of(i)).collect();
-            names.join(", ")
-        };
-        if let Some(name) = &self.interface {
-            let found = all.iter().find(|(_, interface)| attach::name_of(interface) == *name);
-            return found.copied().with_context(|| {
-                format!("interface {name} is not filtered; those that are: {}", names())
-            });
-        }
-        let settings = live.settings()?;
-        let inside = self.source.is_some_and(|source| settings.in_lln(&source.into()));
-        let role = if inside { Role::Lln } else { Role::Wan };
-        let found = all.iter().find(|(_, interface)| interface.role == role.number());
-        found.copied().context("no interface on that side is filtered")
-    }
-
     /// The packet of the arguments, with checksums and lengths as they should be.
-    fn frame(&self, raw_ip: bool) -> anyhow::Result<Vec<u8>> {
+    fn frame(&self) -> anyhow::Result<Vec<u8>> {
         let (Some(source), Some(destination)) = (self.source, self.destination) else {
             bail!("source and destination are needed");
         };
@@ -146,10 +115,6 @@ impl Explain {
                 ip.icmpv6_echo_request(1, 1).write(&mut frame, &vec![0; self.size.into()])?;
             }
         }
-        const ETHERNET: usize = 14;
-        if raw_ip {
-            frame.drain(..ETHERNET);
-        }
         Ok(frame)
     }
 
@@ -165,6 +130,80 @@ impl Explain {
     }
 }
 
+/// The filter's copy, and the interfaces that packets can arrive on.
+struct Run {
+    replica: Replica,
+    settings: Settings,
+    /// All that are filtered, or the one that was named.
+    interfaces: Vec<Interface>,
+}
+
+impl Run {
+    fn new(live: &Maps, only: Option<&str>) -> anyhow::Result<Self> {
+        let mut interfaces = live.interfaces()?;
+        if let Some(name) = only {
+            let names: Vec<String> = interfaces.iter().map(|(_, i)| attach::name_of(i)).collect();
+            interfaces.retain(|(_, interface)| attach::name_of(interface) == name);
+            if interfaces.is_empty() {
+                let names = names.join(", ");
+                bail!("interface {name} is not filtered; those that are: {names}");
+            }
+        }
+        let (place, _) = interfaces.first().context("no interface is filtered")?;
+        // frames here have an Ethernet header, whatever the interface's start with
+        let replica = Replica::of(live, *place, false)?;
+        let interfaces = interfaces.into_iter().map(|(_, interface)| interface).collect();
+        Ok(Self { replica, settings: live.settings()?, interfaces })
+    }
+
+    /// The first interface on the side that the source is on, unless one was named.
+    fn interface(&self, headers: Option<&Headers>) -> anyhow::Result<(Role, String)> {
+        let inside = headers.is_some_and(|headers| self.settings.in_lln(&headers.source));
+        let wanted = if inside { Role::Lln } else { Role::Wan };
+        let mut all = self.interfaces.iter();
+        let on_side = all.find(|interface| interface.role == wanted.number());
+        let found = match self.interfaces.as_slice() {
+            [only] => Some(only),
+            _ => on_side,
+        };
+        let interface = found.context("no interface on that side is filtered")?;
+        let role = Role::from_number(interface.role).context("an interface without a side")?;
+        Ok((role, attach::name_of(interface)))
+    }
+
+    fn explain(&mut self, context: &Context, packet: &Packet) -> anyhow::Result<()> {
+        let Packet { number, frame, captured } = packet;
+        let headers = event::headers(frame, frame.len(), Link::Ethernet);
+        let (role, interface) = self.interface(headers.as_ref())?;
+        let verdict = if (SHORTEST..=LARGEST).contains(&frame.len()) {
+            Some(self.replica.run(role, frame)?)
+        } else {
+            None
+        };
+        let what = headers.as_ref().map_or_else(|| "no IP packet".into(), ToString::to_string);
+        let cut = if *captured < frame.len() {
+            format!(" ({captured} of {} bytes captured, zeros for the rest)", frame.len())
+        } else {
+            String::new()
+        };
+        let said = verdict.as_ref().map_or_else(
+            || format!("cannot be run: {} bytes, expected {SHORTEST} to {LARGEST}", frame.len()),
+            |verdict| sentence(verdict, &interface),
+        );
+        let mut value = value(verdict.as_ref(), &interface);
+        if let Some(object) = value.as_object_mut() {
+            object.insert("packet".into(), headers.map_or(Value::Null, |h| h.json()));
+            object.insert("number".into(), json!(number));
+            object.insert("length".into(), json!(frame.len()));
+            object.insert("captured".into(), json!(captured));
+        }
+        context.print_line(&format!("{what}{cut}\n  {said}"), &value)
+    }
+}
+
+/// The kernel runs no frame that is shorter than its Ethernet header.
+const SHORTEST: usize = 14;
+
 fn sentence(verdict: &Verdict, interface: &str) -> String {
     match verdict {
         Verdict::Checked => format!("passes on {interface}, through every stage"),
@@ -178,11 +217,12 @@ fn sentence(verdict: &Verdict, interface: &str) -> String {
     }
 }
 
-fn value(verdict: &Verdict, interface: &str) -> Value {
+fn value(verdict: Option<&Verdict>, interface: &str) -> Value {
     let (verdict, reason) = match verdict {
-        Verdict::Checked => ("pass", None),
-        Verdict::Untouched => ("untouched", None),
-        Verdict::Dropped(reason) => ("drop", Some(reason)),
+        None => (None, None),
+        Some(Verdict::Checked) => (Some("pass"), None),
+        Some(Verdict::Untouched) => (Some("untouched"), None),
+        Some(Verdict::Dropped(reason)) => (Some("drop"), Some(reason)),
     };
     json!({
         "verdict": verdict,
@@ -191,30 +231,4 @@ fn value(verdict: &Verdict, interface: &str) -> Value {
         "stage": reason.map(|reason| reason.stage().name()),
         "meaning": reason.map(|reason| reason.text()),
     })
-}
-
-/// A section header block's type: how every pcapng file starts.
-const PCAPNG: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
-
-/// Every packet of a capture of either format.
-fn read(path: &Path) -> anyhow::Result<Vec<Vec<u8>>> {
-    let mut file = File::open(path)?;
-    let mut magic = [0; 4];
-    file.read_exact(&mut magic)?;
-    file.rewind()?;
-    let mut frames = Vec::new();
-    if magic == PCAPNG {
-        let mut reader = PcapNgReader::new(file)?;
-        while let Some(block) = reader.next_block() {
-            if let pcap_file::pcapng::Block::EnhancedPacket(packet) = block? {
-                frames.push(packet.data.into_owned());
-            }
-        }
-    } else {
-        let mut reader = pcap_file::pcap::PcapReader::new(file)?;
-        while let Some(packet) = reader.next_packet() {
-            frames.push(packet?.data.into_owned());
-        }
-    }
-    Ok(frames)
 }

@@ -22,6 +22,7 @@ use crate::{
     control,
     dataplane::{self, Maps, Pins},
 };
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use core::cell::OnceCell;
 use serde_json::{Value, json};
@@ -73,8 +74,14 @@ enum Command {
     /// TLS connections that are mapped to nodes, and what became of earlier ones
     Connections(connections::Connections),
     /// Drops as they happen, sampled
+    ///
+    /// The kernel reports at most ten a second of each reason and CPU, so a flood of one kind does
+    /// not hide the others. It is meant for one reader at a time: of several, each may miss some.
     Events(events::Events),
     /// What would become of a packet, and at which stage
+    ///
+    /// Runs it through the program that filters, against a copy of its present state. The state
+    /// itself is left untouched.
     Explain(explain::Explain),
     /// The configuration: check a file, or write one with every default
     #[command(subcommand)]
@@ -158,7 +165,7 @@ fn write(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(Gone.into()),
-        result => Ok(result?),
+        result => result.context("cannot write to standard output"),
     }
 }
 
@@ -202,11 +209,20 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
 /// Nothing runs that could be asked.
 const NOT_RUNNING: u8 = 3;
 
+/// Whether the system refused something that it grants to root.
+fn is_denied(error: &anyhow::Error) -> bool {
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    let denied = causes.any(|cause| cause.kind() == io::ErrorKind::PermissionDenied);
+    denied && !nix::unistd::geteuid().is_root()
+}
+
 fn report(context: &Context, error: &anyhow::Error) -> ExitCode {
+    let hint = if is_denied(error) { " (try as root)" } else { "" };
+    let text = format!("{error:#}{hint}");
     if context.json {
-        let _ = write(&format!("{:#}\n", json!({ "error": format!("{error:#}") })));
+        let _ = write(&format!("{:#}\n", json!({ "error": text })));
     }
-    let _ = writeln!(io::stderr(), "gateway: {error:#}");
+    let _ = writeln!(io::stderr(), "gateway: {text}");
     let not_running = |error: &dataplane::Error| matches!(error, dataplane::Error::NotRunning(_));
     let missing = error.downcast_ref::<dataplane::Error>().is_some_and(not_running)
         || matches!(error.downcast_ref(), Some(agent::Error::Dataplane(e)) if not_running(e))

@@ -51,7 +51,8 @@ fn log(config: &Config) {
     let log = log.with_ansi(!plain && io::stderr().is_terminal());
     // a second subscriber can only mean that one is there already
     let _ = match config.log.format {
-        Format::Text => log.with_target(false).try_init(),
+        // colours are for people: a file or the journal would keep their codes
+        Format::Text => log.with_target(false).with_ansi(io::stderr().is_terminal()).try_init(),
         Format::Json => log.json().try_init(),
     };
 }

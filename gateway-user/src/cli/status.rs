@@ -3,75 +3,129 @@ use super::{Context, connections, show};
 use crate::{
     dataplane::{
         Maps,
-        attach::{Mode, Role},
+        attach::{self, Mode, Role},
         cookies, table,
     },
     observe::count::{self, Counts},
 };
 use gateway_common::abi::{Settings, settings::replay_mode};
-use gateway_common::wire::Prefix;
 use serde_json::{Value, json};
-use std::net::IpAddr;
+use std::{net::IpAddr, path::PathBuf};
 
 pub(super) fn run(context: &Context) -> anyhow::Result<()> {
-    let pins = context.pins()?;
-    let maps = Maps::open(&pins)?;
-    let settings = maps.settings()?;
-    let counts = count::read(&maps)?;
-    let entries = (maps.sources()?.keys().count(), maps.prefixes()?.keys().count());
-    let associations = maps.associations_in_use()?;
-    let guarded = cookies::guarded(&maps)?;
-    let mapping = connections::ask(context).ok();
-    let mut text = show::table(
-        &["INTERFACE", "SIDE", "MODE", "PASSED", "DROPPED", "UNTOUCHED"],
-        counts.iter().map(row).collect(),
-    );
-    let lines = [
-        ("LLN", prefixes(&settings).join(", ")),
-        ("DTLS ports", ports(&settings.dtls_ports)),
-        ("largest datagram", format!("{} bytes", settings.max_datagram)),
-        ("replay", replay(&settings).to_owned()),
-        ("cookies asked", asked(&settings, &guarded)),
-        ("allow-list", format!("{} addresses, {} prefixes", entries.0, entries.1)),
-        ("associations", associations.to_string()),
-        (
-            "TLS mapping",
-            mapping.as_ref().map_or_else(|| "no agent runs".to_owned(), connections::summary),
-        ),
-        ("state", pins.directory().display().to_string()),
-    ];
-    text.push('\n');
-    for (name, value) in lines {
-        text.push_str(&format!("{name:<18}{value}\n"));
+    let status = Status::read(context)?;
+    context.print(&status.text(), &status.value())
+}
+
+/// What there is to say of a running filter.
+struct Status {
+    settings: Settings,
+    counts: Vec<Counts>,
+    addresses: usize,
+    prefixes: usize,
+    associations: usize,
+    /// Nodes before which cookies are asked for.
+    guarded: Vec<IpAddr>,
+    /// What the agent says, if one runs.
+    mapping: Option<Value>,
+    bpffs: PathBuf,
+}
+
+impl Status {
+    fn read(context: &Context) -> anyhow::Result<Self> {
+        let pins = context.pins()?;
+        let maps = Maps::open(&pins)?;
+        Ok(Self {
+            settings: maps.settings()?,
+            counts: count::read(&maps)?,
+            addresses: maps.sources()?.keys().count(),
+            prefixes: maps.prefixes()?.keys().count(),
+            associations: maps.associations_in_use()?,
+            guarded: cookies::guarded(&maps)?,
+            mapping: connections::ask(context).ok(),
+            bpffs: pins.directory().to_owned(),
+        })
     }
-    let value = json!({
-        "interfaces": counts.iter().map(interface).collect::<Vec<_>>(),
-        "lln_prefixes": prefixes(&settings),
-        "dtls_ports": settings.dtls_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
-        "mapped_ports": settings.mapped_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
-        "mapper_ports": settings.mapper_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
-        "cookie_ports": settings.cookie_ports.iter().filter(|port| **port != 0).collect::<Vec<_>>(),
-        "cookie_nodes": guarded,
-        "max_datagram": settings.max_datagram,
-        "replay": replay(&settings),
-        "addresses": entries.0,
-        "prefixes": entries.1,
-        "associations": associations,
-        "mapping": mapping,
-        "bpffs": pins.directory(),
-    });
-    context.print(&text, &value)
+
+    fn text(&self) -> String {
+        let settings = &self.settings;
+        let mapping = self.mapping.as_ref();
+        let lines = [
+            ("LLN", prefixes(settings).join(", ")),
+            ("DTLS ports", ports(&settings.dtls_ports)),
+            ("largest datagram", format!("{} bytes", settings.max_datagram)),
+            ("replay", replay(settings).to_owned()),
+            ("cookies asked", asked(settings, &self.guarded)),
+            ("allow-list", format!("{} addresses, {} prefixes", self.addresses, self.prefixes)),
+            ("associations", self.associations.to_string()),
+            (
+                "TLS mapping",
+                mapping.map_or_else(|| "no agent runs".to_owned(), connections::summary),
+            ),
+            ("state", self.bpffs.display().to_string()),
+        ];
+        let mut text = self.interfaces();
+        for (name, value) in lines {
+            text.push_str(&format!("{name:<18}{value}\n"));
+        }
+        text
+    }
+
+    fn interfaces(&self) -> String {
+        let mut text = show::table(
+            &["INTERFACE", "SIDE", "MODE", "PASSED", "DROPPED", "UNTOUCHED"],
+            self.counts.iter().map(row).collect(),
+        );
+        for gone in self.counts.iter().filter(|counts| !attach::is_present(&counts.interface)) {
+            text.push_str(&format!(
+                "{} is not filtered: the interface that was is gone; SIGHUP to the agent or \
+                 `gateway run` filters the one of that name\n",
+                gone.name()
+            ));
+        }
+        text.push('\n');
+        text
+    }
+
+    fn value(&self) -> Value {
+        let settings = &self.settings;
+        json!({
+            "interfaces": self.counts.iter().map(interface).collect::<Vec<_>>(),
+            "lln_prefixes": prefixes(settings),
+            "dtls_ports": used(&settings.dtls_ports),
+            "mapped_ports": used(&settings.mapped_ports),
+            "mapper_ports": used(&settings.mapper_ports),
+            "cookie_ports": used(&settings.cookie_ports),
+            "cookie_nodes": self.guarded,
+            "max_datagram": settings.max_datagram,
+            "replay": replay(settings),
+            "addresses": self.addresses,
+            "prefixes": self.prefixes,
+            "associations": self.associations,
+            "mapping": self.mapping,
+            "bpffs": self.bpffs,
+        })
+    }
+}
+
+fn used(ports: &[u16]) -> Vec<u16> {
+    ports.iter().copied().filter(|port| *port != 0).collect()
 }
 
 fn side(counts: &Counts) -> &'static str {
     Role::from_number(counts.interface.role).map_or("unknown", Role::program)
 }
 
+fn mode(counts: &Counts) -> &'static str {
+    let attached = attach::is_present(&counts.interface);
+    if attached { Mode::name_of(counts.interface.mode) } else { "not attached" }
+}
+
 fn row(counts: &Counts) -> Vec<String> {
     vec![
         counts.name(),
         side(counts).to_owned(),
-        Mode::name_of(counts.interface.mode).to_owned(),
+        mode(counts).to_owned(),
         counts.passed.checked.packets.to_string(),
         counts.dropped().packets.to_string(),
         counts.passed.untouched.packets.to_string(),
@@ -85,6 +139,7 @@ fn interface(counts: &Counts) -> Value {
         "ifindex": counts.interface.ifindex,
         "role": side(counts),
         "mode": Mode::name_of(counts.interface.mode),
+        "attached": attach::is_present(&counts.interface),
         "raw_ip": counts.interface.raw_ip != 0,
         "passed": counter(counts.passed.checked),
         "dropped": counter(counts.dropped()),
@@ -93,27 +148,18 @@ fn interface(counts: &Counts) -> Value {
 }
 
 fn prefixes(settings: &Settings) -> Vec<String> {
-    let used = settings.lln_prefixes.iter().filter(|prefix| **prefix != Prefix::NONE);
-    used.filter_map(|prefix| {
-        table::net_of(&gateway_common::abi::PrefixKey {
-            address: prefix.address,
-            length: prefix.length().into(),
-        })
-    })
-    .map(|net| net.to_string())
-    .collect()
+    table::lln(settings).iter().map(ToString::to_string).collect()
 }
 
 fn ports(ports: &[u16]) -> String {
-    let used: Vec<String> =
-        ports.iter().filter(|port| **port != 0).map(ToString::to_string).collect();
+    let used: Vec<String> = used(ports).iter().map(ToString::to_string).collect();
     if used.is_empty() { String::from("none") } else { used.join(", ") }
 }
 
 /// Where a ClientHello must bring a cookie.
 fn asked(settings: &Settings, nodes: &[IpAddr]) -> String {
-    let own = settings.cookie_ports.iter().filter(|port| **port != 0);
-    let own = own.map(|port| format!("at port {port} of the router"));
+    let own = used(&settings.cookie_ports);
+    let own = own.iter().map(|port| format!("at port {port} of the router"));
     let nodes = nodes.iter().map(|node| format!("before {node}"));
     let places: Vec<String> = own.chain(nodes).collect();
     if places.is_empty() { String::from("nowhere") } else { places.join(", ") }

@@ -112,7 +112,7 @@ impl Source<'_> {
         let message = problem(error.message());
         let allowed = message
             .split_once("expected ")
-            .map_or_else(|| message.clone(), |(_, what)| format!("expected {what}"));
+            .map_or_else(|| message.clone(), |(_, what)| format!("expected {}", kind(what)));
         let key = key_at(table, offset).unwrap_or_default();
         self.value(offset, key, self.slice(error.span()), allowed)
     }
@@ -125,6 +125,16 @@ impl Source<'_> {
             shown.push('…');
         }
         shown
+    }
+}
+
+/// A kind of value in TOML's words instead of the deserializer's.
+fn kind(what: &str) -> &str {
+    match what {
+        "a sequence" => "an array: [...], with commas between its elements",
+        "i64" => "a whole number",
+        struct_of if struct_of.starts_with("struct ") => "a table",
+        other => other,
     }
 }
 

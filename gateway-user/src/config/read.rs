@@ -113,6 +113,13 @@ fn lln(file: &file::Lln) -> Result<Lln, Fault> {
     })
 }
 
+/// What routers say to each other on the Internet's side must not be taken for the LLN's.
+const LINK_LOCAL: [&str; 2] = ["fe80::/10", "169.254.0.0/16"];
+
+fn overlap(prefix: &IpNet, other: &str) -> bool {
+    other.parse().is_ok_and(|net: IpNet| net.contains(prefix) || prefix.contains(&net))
+}
+
 fn prefixes(key: &str, texts: &[String]) -> Result<Vec<IpNet>, Fault> {
     at_most(key, texts.len(), settings::LLN_PREFIXES_MAX)?;
     let read = |(place, text): (usize, &String)| {
@@ -120,6 +127,10 @@ fn prefixes(key: &str, texts: &[String]) -> Result<Vec<IpNet>, Fault> {
         let prefix = prefix::unicast(text).map_err(fault)?;
         if prefix.prefix_len() == 0 {
             let allowed = "is every address, the router's own traffic too: name the LLN's prefix";
+            return Err(fault(Invalid::text(text, allowed)));
+        }
+        if LINK_LOCAL.iter().any(|net| overlap(&prefix, net)) {
+            let allowed = "is link-local, which no router forwards: name the prefix that is routed";
             return Err(fault(Invalid::text(text, allowed)));
         }
         Ok(prefix)

@@ -96,6 +96,16 @@ fn a_wrong_value_names_line_key_and_what_is_allowed() {
             "2: lln.prefixes[0] = \"::/0\": is every address, the router's own traffic too: name \
              the LLN's prefix",
         ),
+        (
+            "[lln]\nprefixes = [\"fe80::/10\"]",
+            "2: lln.prefixes[0] = \"fe80::/10\": is link-local, which no router forwards: name the \
+             prefix that is routed",
+        ),
+        (
+            "[lln]\nprefixes = [\"2001:db8::/32\", \"fe00::/8\"]",
+            "2: lln.prefixes[1] = \"fe00::/8\": is link-local, which no router forwards: name the \
+             prefix that is routed",
+        ),
         ("[lln]\nmax_datagram = -1", "2: lln.max_datagram = -1: expected 128 to 1500"),
         (
             "[lln]\ndtls_ports = [1,2,3,4,5,6,7,8,9]",
@@ -142,6 +152,19 @@ fn a_value_of_the_wrong_kind_names_its_key() {
         refusal("[rate.node]\nbytes = true"),
         "gateway.toml:2: rate.node.bytes = true: expected a quantity such as \"50/s\", \
          \"16KiB/s\" or \"32KiB\""
+    );
+    assert_eq!(
+        refusal("[interfaces]\nwan = \"eth0\""),
+        "gateway.toml:2: interfaces.wan = \"eth0\": expected an array: [...], with commas between \
+         its elements"
+    );
+    assert_eq!(
+        refusal("[lln]\nmax_datagram = 1e3"),
+        "gateway.toml:2: lln.max_datagram = 1e3: expected a whole number"
+    );
+    assert_eq!(
+        refusal("[auth]\nidentity = [1]"),
+        "gateway.toml:2: auth.identity[0] = 1: expected a table"
     );
     assert_eq!(refusal("\nlog = 1"), "gateway.toml:2: log = 1: expected a table: [log]");
 }

@@ -20,72 +20,7 @@ use gateway_common::{
 };
 use std::{fs, io, path::Path};
 
-/// Which side of the router an interface is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// The Internet's.
-    Wan,
-    /// The LLN's.
-    Lln,
-}
-
-impl Role {
-    /// The program for this side.
-    pub const fn program(self) -> &'static str {
-        match self {
-            Self::Wan => "wan",
-            Self::Lln => "lln",
-        }
-    }
-
-    /// The number that it has in [`Interface::role`].
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::Wan => 1,
-            Self::Lln => 2,
-        }
-    }
-
-    /// The role with that number.
-    pub const fn from_number(number: u32) -> Option<Self> {
-        match number {
-            1 => Some(Self::Wan),
-            2 => Some(Self::Lln),
-            _ => None,
-        }
-    }
-}
-
-/// How a program hooks into an interface.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Native where the driver has it, else generic.
-    Auto,
-    /// In the driver.
-    Native,
-    /// In the network stack.
-    Generic,
-}
-
-impl Mode {
-    /// The number that it has in [`Interface::mode`].
-    pub const fn number(self) -> u32 {
-        match self {
-            Self::Auto => 0,
-            Self::Native => 1,
-            Self::Generic => 2,
-        }
-    }
-
-    /// The name of a number in [`Interface::mode`].
-    pub const fn name_of(number: u32) -> &'static str {
-        match number {
-            1 => "native",
-            2 => "generic",
-            _ => "unknown",
-        }
-    }
-}
+pub use super::hook::{Mode, Role};
 
 /// What to bring up.
 pub struct Plan {
@@ -129,8 +64,23 @@ pub struct Running {
 /// Brings the filter up. `install` fills the allow-list before the first packet is judged.
 ///
 /// # Errors
-/// The first thing that does not work, by name; what was attached before stays attached.
+/// The first thing that does not work, by name; what was attached before stays attached. Where
+/// nothing was and nothing is attached, nothing stays behind.
 pub fn start(
+    pins: &Pins,
+    plan: &Plan,
+    install: impl FnOnce(&Maps) -> Result<()>,
+) -> Result<Running> {
+    let fresh = !pins.exist();
+    let result = bring_up(pins, plan, install);
+    if result.is_err() && fresh && pins.hold_no_link() {
+        // maps alone would look like a filter that runs
+        pins.remove()?;
+    }
+    result
+}
+
+fn bring_up(
     pins: &Pins,
     plan: &Plan,
     install: impl FnOnce(&Maps) -> Result<()>,
@@ -141,17 +91,9 @@ pub fn start(
         .iter()
         .map(|(name, role)| Ok((links::find(name)?, *role)))
         .collect::<Result<_>>()?;
-    let present = present(pins);
-    let fits = present.as_ref().is_some_and(|present| present.1 == plan.capacity);
-    let renewed = pins.exist() && !fits;
-    let (home, key) = match &present {
-        Some((settings, _)) if fits => (pins.clone(), settings.key),
-        _ if renewed => {
-            pins.next().remove()?;
-            (pins.next(), random()?)
-        }
-        _ => (pins.clone(), random()?),
-    };
+    // even from maps that are replaced: links keep their modes
+    let before = Maps::Pinned(pins.clone()).interfaces().unwrap_or_default();
+    let Home { pins: home, key, renewed } = Home::choose(pins, &plan.capacity)?;
     home.create()?;
     let mut settings = Settings { abi: abi::VERSION, key, ..plan.settings };
     plan.capacity.apply(&mut settings);
@@ -164,9 +106,9 @@ pub fn start(
         let constants = Settings { interface: *place, raw_ip: u32::from(link.raw_ip), ..settings };
         let mut object = object::load(object::OBJECT, &constants, &plan.capacity, Some(&home))?;
         let program = object::verify(&mut object, role.program())?;
+        follow(pins, &before, link)?;
         let attached = attach(pins, program, link, *role, plan.mode)?;
-        describe(&maps, *place, link, &attached)?;
-        describe(&maps, *place, link, &attached)?;
+        describe(&maps, *place, link, &attached, mode_of(&before, link.ifindex))?;
         running.attached.push(attached);
         running.objects.push(object);
     }
@@ -177,6 +119,35 @@ pub fn start(
         adopt(pins, &home)?;
     }
     Ok(running)
+}
+
+/// The mode that an interface was attached in, as its number.
+fn mode_of(interfaces: &[(u32, Interface)], ifindex: u32) -> u32 {
+    let mut all = interfaces.iter().map(|(_, interface)| interface);
+    all.find(|interface| interface.ifindex == ifindex).map_or(0, |interface| interface.mode)
+}
+
+/// Where the maps are made or found, and with which secret.
+struct Home {
+    pins: Pins,
+    key: HashKey,
+    /// They replace those that do not fit.
+    renewed: bool,
+}
+
+impl Home {
+    fn choose(pins: &Pins, capacity: &Capacity) -> Result<Self> {
+        if let Some((settings, present)) = present(pins)
+            && present == *capacity
+        {
+            return Ok(Self { pins: pins.clone(), key: settings.key, renewed: false });
+        }
+        if !pins.exist() {
+            return Ok(Self { pins: pins.clone(), key: random()?, renewed: false });
+        }
+        pins.next().remove()?;
+        Ok(Self { pins: pins.next(), key: random()?, renewed: true })
+    }
 }
 
 /// The settings and sizes of pinned maps that this version understands.
@@ -228,21 +199,47 @@ pub fn name_of(interface: &Interface) -> String {
     String::from_utf8_lossy(interface.name.get(..end).unwrap_or_default()).into_owned()
 }
 
-fn describe(maps: &Maps, place: u32, link: &Link, attached: &Attached) -> Result<()> {
+/// Whether an interface is still the one that the filter was attached to, whatever its name is
+/// now: one that went away and came back is another.
+pub fn is_present(interface: &Interface) -> bool {
+    let all = nix::net::if_::if_nameindex();
+    all.is_ok_and(|all| all.iter().any(|link| link.index() == interface.ifindex))
+}
+
+/// Writes down what an interface is; `kept` is the mode of a link that was there.
+fn describe(maps: &Maps, place: u32, link: &Link, attached: &Attached, kept: u32) -> Result<()> {
     let mut name = [0; 16];
     for (to, from) in name.iter_mut().zip(link.name.bytes().take(15)) {
         *to = from;
     }
-    let mut table = maps.table::<Interface>("INTERFACES")?;
-    let before = table.get(&place, 0).map_err(named("INTERFACES"))?.0;
     let interface = Interface {
         ifindex: link.ifindex,
         role: attached.role.number(),
         raw_ip: u32::from(link.raw_ip),
-        mode: attached.mode.map_or(before.mode, Mode::number),
+        mode: attached.mode.map_or(kept, Mode::number),
         name,
     };
+    let mut table = maps.table::<Interface>("INTERFACES")?;
     table.set(place, Plain(interface), 0).map_err(named("INTERFACES"))
+}
+
+/// Gives the pins of an interface that was renamed its new name: the link is still there.
+fn follow(pins: &Pins, before: &[(u32, Interface)], link: &Link) -> Result<()> {
+    let mut all = before.iter().map(|(_, interface)| interface);
+    let Some(old) = all.find(|old| old.ifindex == link.ifindex).map(name_of) else {
+        return Ok(());
+    };
+    if pins.link(&link.name).exists() {
+        return Ok(());
+    }
+    for (from, to) in
+        [(pins.link(&old), pins.link(&link.name)), (pins.program(&old), pins.program(&link.name))]
+    {
+        if from.exists() {
+            fs::rename(&from, &to).map_err(|source| pin_error(&to, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// Puts the program on the interface's pinned link, or on a new one.
@@ -250,7 +247,7 @@ fn attach(pins: &Pins, program: &mut Xdp, link: &Link, role: Role, mode: Mode) -
     let path = pins.link(&link.name);
     let mut attached =
         Attached { name: link.name.clone(), role, mode: None, replaced: false, fallback: None };
-    if path.exists() && replace(program, &path)? {
+    if path.exists() && replace(program, &path, &link.name)? {
         attached.replaced = true;
     } else {
         let (id, mode, fallback) = attach_new(program, link, mode)?;
@@ -268,23 +265,24 @@ fn attach(pins: &Pins, program: &mut Xdp, link: &Link, role: Role, mode: Mode) -
 }
 
 /// Replaces the program of a pinned link; `false` if the link's interface is gone, and the pin
-/// with it.
-fn replace(program: &mut Xdp, path: &Path) -> Result<bool> {
+/// with it. A link that takes no program for another reason keeps the one it has.
+fn replace(program: &mut Xdp, path: &Path, interface: &str) -> Result<bool> {
     let pinned =
         PinnedLink::from_pin(path).map_err(|source| pin_error(path, io::Error::other(source)))?;
     let link = XdpLink::try_from(FdLink::from(pinned))
         .map_err(|source| pin_error(path, io::Error::other(source)))?;
     match program.attach_to_link(link) {
         Ok(id) => {
-            // the pin holds the link from here on
-            if let Ok(held) = program.take_link(id) {
-                core::mem::forget(held);
-            }
+            // the pin holds the link from here on: `gateway detach` must find no other holder
+            drop(program.take_link(id));
             Ok(true)
         }
-        Err(_) => {
+        Err(error) if code(&error) == Some(nix::libc::ENOLINK) => {
             remove_file(path)?;
             Ok(false)
+        }
+        Err(source) => {
+            Err(Error::Attach { interface: interface.to_owned(), mode: "its present", source })
         }
     }
 }
@@ -332,15 +330,19 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 fn is_busy(error: &ProgramError) -> bool {
+    matches!(code(error), Some(nix::libc::EBUSY | nix::libc::EEXIST))
+}
+
+/// The system's number of an error, from wherever it is.
+fn code(error: &ProgramError) -> Option<i32> {
     let mut next: Option<&dyn std::error::Error> = Some(error);
     while let Some(cause) = next {
         if let Some(io) = cause.downcast_ref::<io::Error>() {
-            let code = io.raw_os_error();
-            return code == Some(nix::libc::EBUSY) || code == Some(nix::libc::EEXIST);
+            return io.raw_os_error();
         }
         next = cause.source();
     }
-    false
+    None
 }
 
 /// Takes the filter off interfaces that the plan no longer names.

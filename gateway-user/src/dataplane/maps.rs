@@ -39,17 +39,24 @@ pub fn named(name: &'static str) -> impl Fn(MapError) -> Error {
     move |source| Error::Map { name, source }
 }
 
+/// Settings of another size are those of another version.
+fn layout(error: Error, pins: &Pins) -> Error {
+    let other = matches!(error, Error::Map { source: MapError::InvalidValueSize { .. }, .. });
+    if other { Error::Layout(pins.directory().to_owned()) } else { error }
+}
+
 impl Maps {
     /// The pinned maps.
     ///
     /// # Errors
-    /// [`Error::NotRunning`] without pins, [`Error::Version`] with pins of another version.
+    /// [`Error::NotRunning`] without pins, [`Error::Version`] and [`Error::Layout`] with pins of
+    /// another version.
     pub fn open(pins: &Pins) -> Result<Self> {
         if !pins.exist() {
             return Err(Error::NotRunning(pins.directory().to_owned()));
         }
         let maps = Self::Pinned(pins.clone());
-        let found = maps.settings()?.abi;
+        let found = maps.settings().map_err(|error| layout(error, pins))?.abi;
         if found == abi::VERSION { Ok(maps) } else { Err(Error::Version { found }) }
     }
 

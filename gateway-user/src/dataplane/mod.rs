@@ -8,8 +8,11 @@ mod bits;
 pub mod btf;
 pub mod clock;
 pub mod cookies;
+pub mod grant;
+pub mod hook;
 pub mod links;
 pub mod maps;
+pub mod net;
 pub mod object;
 pub mod pins;
 pub mod plain;
@@ -45,6 +48,9 @@ pub enum Error {
         /// The version found.
         found: u32,
     },
+    /// Pinned by a version whose maps are laid out differently.
+    #[error("the pinned maps under {} are of another version: `gateway run` replaces them", .0.display())]
+    Layout(PathBuf),
     /// A pinned map cannot be opened or used.
     #[error("map {name}")]
     Map {

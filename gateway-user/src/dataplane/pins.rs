@@ -78,6 +78,11 @@ impl Pins {
         self.map("SETTINGS").exists()
     }
 
+    /// Whether no interface is under the filter, as far as pins say.
+    pub fn hold_no_link(&self) -> bool {
+        fs::read_dir(self.links()).is_ok_and(|mut links| links.next().is_none())
+    }
+
     /// Removes every pin, and with the links' pins the filter. Returns what was removed.
     ///
     /// # Errors

@@ -15,48 +15,17 @@ use gateway_common::{
     abi::{Control, PREFIX_LENGTHS_MAX, PREFIXES_MAX, PrefixKey, Settings, SourceState, filter},
     decide::{
         admission::{Lease, NODES_MAX, PORTS_MAX, Policy},
-        rate::Limits,
         reason::Counter,
     },
-    wire::{Address, Prefix},
+    wire::Address,
 };
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-/// What the allow-list grants a source or a prefix of sources.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Grant {
-    /// Who.
-    pub source: IpNet,
-    /// Nodes that may be reached; none means all.
-    pub nodes: Vec<IpNet>,
-    /// Ports that may be reached; none means all service ports.
-    pub ports: Vec<u16>,
-    /// Budget of each source.
-    #[serde(with = "limits")]
-    pub limits: Limits,
-    /// Until when, on the kernel's monotonic clock in ns; `NEVER` for good.
-    pub expires_ns: u64,
-}
-
-/// Limits between two processes: interval and burst in ns, of packets, then of bytes.
-mod limits {
-    use super::Limits;
-    use gateway_common::decide::rate::Rate;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(limits: &Limits, out: S) -> Result<S::Ok, S::Error> {
-        let words = |rate: &Rate| [rate.interval_ns, rate.burst_ns()];
-        [words(&limits.packets), words(&limits.bytes)].serialize(out)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(source: D) -> Result<Limits, D::Error> {
-        let rate = |[interval_ns, burst_ns]: [u64; 2]| Rate::new(interval_ns, burst_ns);
-        let [packets, bytes] = <[[u64; 2]; 2]>::deserialize(source)?;
-        Ok(Limits { packets: rate(packets), bytes: rate(bytes) })
-    }
-}
+pub use super::{
+    grant::Grant,
+    net::{lln, net_of, on_128_bits},
+};
 
 /// What a [`Grants::sync`] changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,23 +58,6 @@ pub struct Grants {
     /// Policies in use, and by how many leases.
     used: BTreeMap<u32, (Policy, usize)>,
     slots: Slots<Place>,
-}
-
-/// A prefix of any version on 128 bits.
-pub fn on_128_bits(net: &IpNet) -> Prefix {
-    let length = match net {
-        IpNet::V4(v4) => v4.prefix_len() + 96,
-        IpNet::V6(v6) => v6.prefix_len(),
-    };
-    Prefix::new(net.network().into(), length)
-}
-
-/// The prefix that a key stands for.
-pub fn net_of(key: &PrefixKey) -> Option<IpNet> {
-    let address = std::net::IpAddr::from(key.address);
-    let length = u8::try_from(key.length).ok()?;
-    let length = if address.is_ipv4() { length.checked_sub(96)? } else { length };
-    IpNet::new(address, length).ok()
 }
 
 impl Place {

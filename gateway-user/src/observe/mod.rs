@@ -3,3 +3,4 @@
 pub mod capture;
 pub mod count;
 pub mod event;
+pub mod packets;

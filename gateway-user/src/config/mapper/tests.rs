@@ -85,7 +85,10 @@ fn a_wrong_value_names_line_key_and_what_is_allowed() {
             "4: unknown key mapper.node[0].adress (did you mean address?); known here: address, \
              cookies, dtls_port, max_datagram, name, ports, server_names, suites, window",
         ),
-        (format!("{LAMP}window = \"two\"\n"), "4: mapper.node[0].window = \"two\": expected i64"),
+        (
+            format!("{LAMP}window = \"two\"\n"),
+            "4: mapper.node[0].window = \"two\": expected a whole number",
+        ),
         ("[mapper]\nwindow = 5\n".to_owned(), "2: mapper.window = 5: expected 1 to 4"),
         (
             "[mapper]\nsuites = []\n".to_owned(),
