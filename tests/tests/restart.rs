@@ -376,6 +376,8 @@ fn an_agent_that_took_over_does_not_hold_the_filter_against_detach() -> Result<(
     }
     scene.wire.send(&record(ATTACKER, 1))?;
     assert!(until(SOON, || scene.arrived(ATTACKER) == 1), "nothing filters any more");
+    // and does not wait for a filter that will not come back
+    assert!(until(SOON, || scene.gateway.log().contains("there is nothing to keep")));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The agent: brings the filter up, keeps it in step with its files, leaves it in place at the end.
 mod answers;
 mod hand;
+mod keeper;
 mod mapping;
 pub mod syn_cookies;
 
@@ -33,12 +34,12 @@ use gateway_common::{
 };
 use hand::PATIENCE;
 use ipnet::IpNet;
+use keeper::Keeper;
 use mapping::Mapping;
 use std::{
     collections::HashSet,
-    fs,
     path::PathBuf,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::{
     net::UnixListener,
@@ -346,17 +347,23 @@ impl Services {
         Ok(Self { mapping, questions, registry, https, psk, hub, current })
     }
 
+    /// Puts the filter on its interfaces, and has the mapping look at them again.
+    async fn attach(&mut self, config: &Config) -> Result<Running, Error> {
+        let next = config.clone();
+        let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
+        // the filter and the mapping each keep what was in force; the filter has the new one by now
+        let mapped = prefixes(config).and_then(|nets| self.mapping.reload(config, &nets));
+        if let Err(error) = mapped {
+            tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
+        }
+        Ok(running)
+    }
+
     async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
         let config = options.configure()?;
         let prepared = Prepared::new(&config)?;
         let keys = psk::Prepared::new(&config)?;
-        let next = config.clone();
-        let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
-        // the filter and the mapping each keep what was in force; the filter has the new one by now
-        let mapped = prefixes(&config).and_then(|nets| self.mapping.reload(&config, &nets));
-        if let Err(error) = mapped {
-            tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
-        }
+        let running = self.attach(&config).await?;
         syn_cookies::arm(&config);
         self.hub.set(Rules::new(&config, prefixes(&config)?));
         self.psk.reload(keys)?;
@@ -372,7 +379,8 @@ impl Services {
     }
 }
 
-/// Keeps the filter in step until it is told to end; the filter stays, mapped connections end.
+/// Keeps the filter in step until it is told to end or the filter is detached; else that stays.
+/// Mapped connections end.
 ///
 /// # Errors
 /// None so far. A mistake in a changed file is logged, and what was in force stays.
@@ -402,8 +410,21 @@ pub async fn keep(
                 tokio::spawn(answers::serve(client, report, registry));
             },
             _ = tick.tick() => {
+                if keeper.is_detached() {
+                    tracing::warn!("the filter was detached: there is nothing to keep");
+                    return Ok(());
+                }
                 if keeper.tick() {
                     tokio::spawn(answers::follow(services.registry.clone()));
+                }
+                if let Some(name) = keeper.returned() {
+                    match services.attach(&keeper.config).await {
+                        Ok(running) => {
+                            tracing::warn!("interface {name} came back: it is filtered again");
+                            keeper = Keeper::new(keeper.config, running);
+                        }
+                        Err(error) => keeper.complain(&name, &error),
+                    }
                 }
                 services.https.iter_mut().for_each(Https::tick);
                 services.psk.tick();
@@ -411,59 +432,4 @@ pub async fn keep(
             }
         }
     }
-}
-
-/// What changes a file's content leaves a mark on.
-type Stamp = Option<(SystemTime, u64)>;
-
-struct Keeper {
-    config: Config,
-    seen: Stamp,
-    /// Writes what the programs have to say to the log.
-    journal: Vec<Box<dyn FnMut()>>,
-}
-
-impl Keeper {
-    fn new(config: Config, mut running: Running) -> Self {
-        let mut journal: Vec<Box<dyn FnMut()>> = Vec::new();
-        if config.log.kernel {
-            for object in &mut running.objects {
-                match aya_log::EbpfLogger::init(object) {
-                    Ok(mut logger) => journal.push(Box::new(move || logger.flush())),
-                    Err(error) => tracing::warn!("no log from the programs: {error}"),
-                }
-            }
-        }
-        let seen = stamp(&config);
-        Self { config, seen, journal }
-    }
-
-    /// Looks after everything; whether the allow-list file has changed.
-    fn tick(&mut self) -> bool {
-        for flush in &mut self.journal {
-            flush();
-        }
-        if let Err(error) = self.addresses() {
-            tracing::error!("the router's own addresses are not up to date: {error}");
-        }
-        if let Err(error) = self.cookies() {
-            tracing::error!("cookies are made with the key of the last minute: {error}");
-        }
-        let now = stamp(&self.config);
-        core::mem::replace(&mut self.seen, now) != now
-    }
-
-    fn cookies(&self) -> dataplane::Result<bool> {
-        let maps = Maps::open(&Pins::new(&self.config.state.bpffs))?;
-        Keyring::open(&maps)?.rotate(clock::monotonic())
-    }
-
-    fn addresses(&self) -> dataplane::Result<()> {
-        own(&Maps::open(&Pins::new(&self.config.state.bpffs))?)
-    }
-}
-
-fn stamp(config: &Config) -> Stamp {
-    let meta = fs::metadata(&config.state.allow).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
 }

@@ -18,7 +18,7 @@ impl Role {
         }
     }
 
-    /// The number that it has in [`Interface::role`].
+    /// The number that it has in `role` of `INTERFACES`.
     pub const fn number(self) -> u32 {
         match self {
             Self::Wan => 1,
@@ -48,7 +48,7 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// The number that it has in [`Interface::mode`].
+    /// The number that it has in `mode` of `INTERFACES`.
     pub const fn number(self) -> u32 {
         match self {
             Self::Auto => 0,
@@ -57,7 +57,7 @@ impl Mode {
         }
     }
 
-    /// The name of a number in [`Interface::mode`].
+    /// The name of a number in `mode` of `INTERFACES`.
     pub const fn name_of(number: u32) -> &'static str {
         match number {
             1 => "native",
