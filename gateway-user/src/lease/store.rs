@@ -2,8 +2,8 @@
 //! write the kernel's allow-list.
 use super::{End, Id, Record, Span};
 use redb::{
-    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition,
-    backends::FileBackend,
+    Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageError,
+    TableDefinition, backends::FileBackend,
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -62,6 +62,11 @@ pub struct Store {
     database: Database,
 }
 
+/// Whether an error is about what a file holds rather than about the disk that it is on.
+fn is_of_content(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
 impl Store {
     /// Opens the store below `directory`, or makes an empty one; waits `patience` for another
     /// process to be done with it. A file that cannot be read is put aside: nobody is admitted
@@ -98,11 +103,13 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let handle = options.open(file).map_err(disk)?;
-        let failed = |error: DatabaseError| {
-            if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
-                return Error::Busy(file.to_owned());
+        let failed = |error| match error {
+            DatabaseError::DatabaseAlreadyOpen => Error::Busy(file.to_owned()),
+            // a full disk says nothing about the file: nothing may be put aside for it
+            DatabaseError::Storage(StorageError::Io(source)) if !is_of_content(&source) => {
+                disk(source)
             }
-            Error::Database { file: file.to_owned(), source: Box::new(error.into()) }
+            error => Error::Database { file: file.to_owned(), source: Box::new(error.into()) },
         };
         let backend = FileBackend::new(handle).map_err(failed)?;
         let mut builder = Database::builder();
