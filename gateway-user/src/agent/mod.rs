@@ -3,14 +3,14 @@ mod answers;
 mod hand;
 mod keeper;
 mod mapping;
+mod services;
 pub mod syn_cookies;
 
 use crate::{
     allow,
     auth::{
-        https::{self, Https, Prepared},
-        material::Current,
-        psk::{self, Psk},
+        https::{self, Https},
+        psk,
     },
     config::{self, AttachMode, Config},
     control,
@@ -24,9 +24,8 @@ use crate::{
         object::Capacity,
         table::{self, Grant, Grants},
     },
-    lease::{self, Ledger, Registry},
+    lease::{self, Ledger},
     mapper::{driver, routing},
-    tunnel::{Hub, Rules},
 };
 use gateway_common::{
     abi::{Settings, settings::LLN_PREFIXES_MAX},
@@ -35,19 +34,14 @@ use gateway_common::{
 use hand::PATIENCE;
 use ipnet::IpNet;
 use keeper::Keeper;
-use mapping::Mapping;
-use std::{
-    collections::HashSet,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, path::PathBuf, time::Duration};
 use tokio::{
-    net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     time::{MissedTickBehavior, interval},
 };
 
 pub use hand::{leases, leases_of_agent, over, revoke, start_once, sync};
+pub use services::Services;
 
 /// What keeps the agent from its work.
 #[derive(Debug, thiserror::Error)]
@@ -312,70 +306,6 @@ impl Signals {
             terminate: listen(SignalKind::terminate())?,
             hangup: listen(SignalKind::hangup())?,
         })
-    }
-}
-
-/// What the agent serves besides the filter: it ends with the agent.
-pub struct Services {
-    mapping: Mapping,
-    questions: UnixListener,
-    registry: Registry,
-    https: Option<Https>,
-    psk: Psk,
-    hub: Hub,
-    current: Current,
-}
-
-impl Services {
-    /// Starts to map and to answer questions. The filter runs already.
-    ///
-    /// # Errors
-    /// [`Error::Mapping`], [`Error::Routing`], [`Error::Control`], [`Error::Https`],
-    /// [`Error::Psk`].
-    pub fn start(config: &Config, ledger: Ledger) -> Result<Self, Error> {
-        let questions = control::listen(&config.state.runtime)?;
-        let prepared = Prepared::new(config)?;
-        let keys = psk::Prepared::new(config)?;
-        let mapping = Mapping::start(config, &prefixes(config)?)?;
-        let registry = Registry::start(ledger);
-        syn_cookies::arm(config);
-        let hub = Hub::new(Instant::now());
-        hub.set(Rules::new(config, prefixes(config)?));
-        let current = Current::default();
-        let https = Https::start(prepared, registry.clone(), hub.clone(), current.clone())?;
-        let psk = Psk::start(keys, registry.clone(), hub.clone(), current.clone())?;
-        Ok(Self { mapping, questions, registry, https, psk, hub, current })
-    }
-
-    /// Puts the filter on its interfaces, and has the mapping look at them again.
-    async fn attach(&mut self, config: &Config) -> Result<Running, Error> {
-        let next = config.clone();
-        let running = self.registry.call(move |ledger| ledger.attach(&next)).await??;
-        // the filter and the mapping each keep what was in force; the filter has the new one by now
-        let mapped = prefixes(config).and_then(|nets| self.mapping.reload(config, &nets));
-        if let Err(error) = mapped {
-            tracing::error!("the TLS mapping was not reloaded, what was in force stays: {error}");
-        }
-        Ok(running)
-    }
-
-    async fn reload(&mut self, options: &Options) -> Result<(Config, Running), Error> {
-        let config = options.configure()?;
-        let prepared = Prepared::new(&config)?;
-        let keys = psk::Prepared::new(&config)?;
-        let running = self.attach(&config).await?;
-        syn_cookies::arm(&config);
-        self.hub.set(Rules::new(&config, prefixes(&config)?));
-        self.psk.reload(keys)?;
-        match &mut self.https {
-            Some(_) if !config.auth.takes_certificates() => self.https = None,
-            Some(https) => https.reload(prepared)?,
-            None => {
-                let (registry, hub) = (self.registry.clone(), self.hub.clone());
-                self.https = Https::start(prepared, registry, hub, self.current.clone())?;
-            }
-        }
-        Ok((config, running))
     }
 }
 

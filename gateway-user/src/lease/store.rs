@@ -103,13 +103,17 @@ impl Store {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let handle = options.open(file).map_err(disk)?;
-        let failed = |error| match error {
-            DatabaseError::DatabaseAlreadyOpen => Error::Busy(file.to_owned()),
-            // a full disk says nothing about the file: nothing may be put aside for it
-            DatabaseError::Storage(StorageError::Io(source)) if !is_of_content(&source) => {
-                disk(source)
+        let failed = |error: DatabaseError| {
+            if matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+                return Error::Busy(file.to_owned());
             }
-            error => Error::Database { file: file.to_owned(), source: Box::new(error.into()) },
+            // a full disk says nothing about the file: nothing may be put aside for it
+            if let DatabaseError::Storage(StorageError::Io(source)) = &error
+                && !is_of_content(source)
+            {
+                return disk(io::Error::new(source.kind(), source.to_string()));
+            }
+            Error::Database { file: file.to_owned(), source: Box::new(error.into()) }
         };
         let backend = FileBackend::new(handle).map_err(failed)?;
         let mut builder = Database::builder();
