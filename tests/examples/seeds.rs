@@ -237,5 +237,20 @@ fn rates() -> Vec<Vec<u8>> {
         }
         seeds.push(seed);
     }
+    // two rates at once: within both, over the one, over the other, after a long rest
+    for (packets, bytes, wait) in [
+        ([number(1, 20), number(10, 20)], [number(100, 0), number(1, 18)], number(1, 19)),
+        ([number(1, 20), number(3, 20)], [number(1, 0), number(1, 28)], number(1, 10)),
+        ([number(1, 4), number(1, 28)], [number(200, 4), number(1, 20)], number(1, 12)),
+        ([number(1, 26), number(1, 0x80 + 30)], [number(1, 10), number(1, 27)], number(1, 32)),
+        ([number(1, 40), number(1, 50)], [number(1, 0), number(1, 40)], number(1, 45)),
+    ] {
+        let mut seed =
+            [&[2][..], packets.as_flattened(), &number(1, 30), bytes.as_flattened()].concat();
+        for step in 0..24u8 {
+            seed.extend([&wait[..], &[step.wrapping_mul(37), step % 5]].concat());
+        }
+        seeds.push(seed);
+    }
     seeds
 }

@@ -1,11 +1,15 @@
 //! Rates against a token bucket with exact arithmetic.
 
-use gateway_common::decide::rate::Rate;
+use gateway_common::decide::rate::{Arrivals, Due, Exhausted, Limits, Rate};
 
 use super::script::Script;
 
 /// A rate and an instant, then steps: how much later (or, by the fourth byte, earlier), how many.
+/// With the first byte's second bit, two rates at once.
 pub fn rate(data: &[u8]) {
+    if data.first().is_some_and(|kind| kind & 2 != 0) {
+        return pair(data);
+    }
     let mut script = Script(data);
     let Some((rate, start)) = opening(&mut script) else {
         return;
@@ -38,6 +42,44 @@ pub fn rate(data: &[u8]) {
             arrival = next;
         }
     }
+}
+
+/// Two rates in one word against two words: a limit on packets, one on bytes, and the same steps.
+fn pair(data: &[u8]) {
+    let mut script = Script(data);
+    let (Some([_]), Some(packets), Some(start)) =
+        (script.take(), two(&mut script), script.number())
+    else {
+        return;
+    };
+    let Some(bytes) = two(&mut script) else { return };
+    let (limits, exact) = (Limits { packets, bytes }, packets.scale == 0 && bytes.scale == 0);
+    let (mut now, mut due, mut spent_ns) = (start, Due::default(), 0);
+    let mut model = Arrivals::default();
+    while let (Some(wait), Some([low, high])) = (script.number(), script.take()) {
+        let length = u16::from_le_bytes([low, high]);
+        let Some(later) = now.checked_add(wait) else { return };
+        let sane = |rate, arrival, units| is_sane(rate, arrival, later, units);
+        if !sane(packets, model.packets, 1) || !sane(bytes, model.bytes, length.into()) {
+            let _ = limits.conform(due, spent_ns, later, length);
+            return;
+        }
+        now = later;
+        let found = limits.conform(due, spent_ns, now, length);
+        let one = packets.conform(model.packets, now, 1).ok_or(Exhausted::Packets);
+        let other = bytes.conform(model.bytes, now, length.into()).ok_or(Exhausted::Bytes);
+        let expected = one.and_then(|one| Ok(Arrivals { packets: one, bytes: other? }));
+        if exact {
+            assert_eq!(found.map(drop), expected.map(drop));
+        }
+        if let (Ok(next), Ok(arrivals)) = (found, expected) {
+            (due, spent_ns, model) = (next, now, arrivals);
+        }
+    }
+}
+
+fn two(script: &mut Script<'_>) -> Option<Rate> {
+    Some(Rate::new(script.number()?, script.number()?))
 }
 
 fn opening(script: &mut Script<'_>) -> Option<(Rate, u64)> {
