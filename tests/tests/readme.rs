@@ -178,7 +178,7 @@ fn a_tunnel_by_certificate_over_dtls_is_had_as_the_readme_says() -> Result<()> {
 
 #[test]
 fn a_router_is_filtered_as_the_readme_says() -> Result<()> {
-    need::root_and_tools(&["bpftool"]);
+    need::root_and_tools(&["bpftool", "jq"]);
     let lab = lab()?;
     let router = Machine::new(&lab.router, &[])?;
     let [_build, block] = &readme::blocks("## On a router")[..] else { bail!("two blocks") };
@@ -187,7 +187,10 @@ fn a_router_is_filtered_as_the_readme_says() -> Result<()> {
     let status = router.typed("gateway status", SOON)?;
     ensure!(status.contains("eth0") && status.contains("wpan0"), "{status}");
     // and its state is to be had without us
-    let [dumps] = &readme::blocks("## With bpftool alone")[..] else { bail!("one block") };
+    let [dumps, used] = &readme::blocks("## With bpftool alone")[..] else {
+        bail!("the dumps, and what leaves out free places")
+    };
+    router.typed(used, SOON)?;
     let state = router.typed(dumps, SOON)?;
     ensure!(state.contains("\"no_lease\"") && state.contains("prog"), "{state}");
     Ok(())

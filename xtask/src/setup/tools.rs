@@ -12,7 +12,7 @@ struct Tool {
     package: &'static str,
 }
 
-const TOOLS: [Tool; 23] = [
+const TOOLS: [Tool; 24] = [
     tool("bpftool", "bpftool"),
     tool("nft", "nftables"),
     tool("coap-client-openssl", "libcoap3-bin"),
@@ -34,6 +34,7 @@ const TOOLS: [Tool; 23] = [
     tool("wg", "wireguard-tools"),
     tool("openvpn", "openvpn"),
     tool("faketime", "faketime"),
+    tool("jq", "jq"),
     tool("pkg-config", "pkg-config"),
     tool(OPENSSL, "libssl-dev"),
 ];
