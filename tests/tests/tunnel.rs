@@ -59,7 +59,7 @@ fn round(site: &Site<'_>, mut tunnel: Child) -> Result<()> {
     assert!(site.gateway.dropped("no_lease")? > 0);
     let [lease] = &site.leases()?[..] else { anyhow::bail!("not one lease") };
     assert_eq!(lease["way"], "tunnel");
-    // told to end, it gives its lease back
+    // told to end, it ends well
     tunnel.signal(Signal::SIGTERM)?;
     assert!(tunnel.wait(SOON)?.success(), "{}", tunnel.output());
     Ok(())

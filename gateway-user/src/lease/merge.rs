@@ -107,8 +107,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_sum_is_at_most_both_together(
-            a in 1u64..=1_000_000_000, x in 1u64..=1 << 28,
-            b in 1u64..=1_000_000_000, y in 1u64..=1 << 28,
+            a in 1u64..=1_000_000_000, x in 1u64..=1 << 30,
+            b in 1u64..=1_000_000_000, y in 1u64..=1 << 30,
         ) {
             let (one, other) = (Rate::per_second(a, x), Rate::per_second(b, y));
             let both = sum(one, other);
@@ -116,7 +116,9 @@ mod tests {
             prop_assert!(of(both) <= (of(one) + of(other)) * 1.000_001);
             prop_assert!(!both.is_unlimited());
             if both.burst_ns() < u64::MAX >> 1 {
-                prop_assert_eq!(both.burst_ns() / both.interval_ns, x + y);
+                // a burst is rounded up by less than a part in 2^29, and here twice
+                let units = both.burst_ns() / both.interval_ns;
+                prop_assert!(units >= x + y && units - (x + y) <= (x + y) >> 28);
             }
         }
     }
